@@ -1,0 +1,1 @@
+"""AION-OS: what runs in the cluster, one folder a concern. The map is operator/README.md."""

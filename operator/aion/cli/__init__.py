@@ -1,0 +1,4 @@
+"""aionctl, which is also the kubectl plugin `kubectl aion`.
+
+Nobody imports this package.
+"""
