@@ -1,0 +1,118 @@
+"""The channel between a gateway and the kernel: JSON text frames on the WebSocket `/v1/channel`.
+
+Apart because both ends compile against it. What goes up: who I am, that I live, what happened. What comes down: what
+this agent may do, and that it may no more. It must never carry a secret: keys travel by mounted Secrets.
+
+    gateway -> kernel   hello, heartbeat, audit
+    kernel -> gateway   granted, revoked, ack
+"""
+
+from typing import Literal
+
+import msgspec
+
+from aion.api import grant as grants
+
+PATH = "/v1/channel"
+
+Decision = Literal["allow", "deny", "error"]
+
+
+class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One syscall, as it was decided and what came of it.
+
+    `n` rises by one in each gateway's journal, so that a batch sent twice is kept once. `parent` is the audit id of the
+    call within which this one was made; `subject` is what it was about: a tool's name, a host.
+    """
+
+    n: int
+    ts_ms: int
+    audit_id: str
+    tenant: str
+    agent: str
+    syscall: str
+    decision: Decision
+    code: str = ""
+    rule: str = ""
+    latency_ms: float = 0.0
+    micro_usd: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    engine: str = ""
+    trace_id: str = ""
+    task_id: str = ""
+    parent: str = ""
+    policy_revision: int = 0
+    subject: str = ""
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent has used since its gateway started."""
+
+    syscalls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    micro_usd: int = 0
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
+    """The first frame. `pod` must be the Pod that the token was issued to; `version` is the gateway's."""
+
+    pod: str
+    agent_id: str
+    version: str
+
+
+class Heartbeat(msgspec.Struct, frozen=True, tag_field="t", tag="heartbeat"):
+    """I live, with so many calls under way, and have used so much."""
+
+    ts_ms: int
+    inflight: int
+    usage: Totals = Totals()
+
+
+class Audit(msgspec.Struct, frozen=True, tag_field="t", tag="audit"):
+    """A batch of records with rising `n`."""
+
+    records: list[AuditRecord]
+
+
+class Granted(msgspec.Struct, frozen=True, tag_field="t", tag="granted"):
+    """What the agent may do from now on; replaces what was granted before."""
+
+    grant: grants.Grant
+
+
+class Revoked(msgspec.Struct, frozen=True, tag_field="t", tag="revoked"):
+    """The agent may do nothing from now on."""
+
+    reason: str
+
+
+class Ack(msgspec.Struct, frozen=True, tag_field="t", tag="ack"):
+    """Every record up to and with `upto` is kept; the journal may forget them."""
+
+    upto: int
+
+
+Up = Hello | Heartbeat | Audit
+Down = Granted | Revoked | Ack
+
+_up: msgspec.json.Decoder[Up] = msgspec.json.Decoder(Up)
+_down: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(frame: Up | Down) -> bytes:
+    """One text frame, in UTF-8."""
+    return _encoder.encode(frame)
+
+
+def decode_up(text: bytes | str) -> Up:
+    """Read a frame that the kernel received; raises msgspec.DecodeError."""
+    return _up.decode(text)
+
+
+def decode_down(text: bytes | str) -> Down:
+    """Read a frame that a gateway received; raises msgspec.DecodeError."""
+    return _down.decode(text)

@@ -1,0 +1,100 @@
+"""A grant: everything one agent may do, compiled from its spec, the Tools and the policy bundle.
+
+Apart because it is what the gateway admits by: small, flat and frozen, so that the hot path looks up and never
+interprets. It must never widen: whatever the spec asks, policy's answer bounds it. It imports no pydantic, because the
+gateway carries none; `compile`, which the kernel calls, only reads the models it is given.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aion.api.agent import Agent
+    from aion.api.policy import Bundle
+    from aion.api.tool import Tool
+
+CAPABILITIES: tuple[str, ...] = ("filesystem", "gpu", "network", "subprocess")
+
+
+class ToolGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """A Tool that the agent can see. `name` is what agents call; `endpoint` is the base URL of its runner."""
+
+    name: str
+    version: str
+    endpoint: str
+    input_schema: dict[str, Any]
+    output_schema: dict[str, Any] | None = None
+    capabilities_required: tuple[str, ...] = ()
+    idempotent: bool = False
+    timeout_ms: int = 30_000
+
+
+class FetchRule(msgspec.Struct, frozen=True):
+    """A host that net.fetch may speak to: `api.example.org`, or `*.example.org` for everything below it.
+
+    `private` says that the host may resolve to an address inside the cluster or a private network.
+    """
+
+    host: str
+    ports: tuple[int, ...] = (80, 443)
+    private: bool = False
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one agent's gateway takes on."""
+
+    syscall_timeout_ms: int = 30_000
+    max_body_bytes: int = 1 << 20
+    max_concurrency: int = 64
+
+
+class Grant(msgspec.Struct, frozen=True, kw_only=True):
+    """What one agent may do, until the next grant.
+
+    `syscalls` are names, never patterns. `refused` says which rule took something away, keyed `capability:<name>`,
+    `syscall:<name>` or `tool:<name>`; ask it through `why`. `offline_s` is how long the gateway may go on by this grant
+    without the kernel.
+    """
+
+    agent_id: str
+    tenant: str
+    name: str
+    version: str
+    capabilities: tuple[str, ...] = ()
+    syscalls: tuple[str, ...] = ()
+    tools: tuple[ToolGrant, ...] = ()
+    fetch: tuple[FetchRule, ...] = ()
+    limits: Limits = Limits()
+    budget_micro_usd: int | None = None
+    call_micro_usd: int | None = None
+    audit_bodies: bool = False
+    trace_ratio: float = 0.0
+    policy_revision: int = 0
+    policy_digest: str = ""
+    offline_s: int = 300
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def why(self, kind: str, name: str) -> str:
+        """The rule that took `capability|syscall|tool` `name` away, for a denial's `rule`."""
+        said = self.refused.get(f"{kind}:{name}", f"agent.spec.capabilities: {name} is not asked for")
+        return f"{said} (policy revision {self.policy_revision})"
+
+    def refuses_tool(self, name: str) -> bool:
+        """Does this Tool exist, and policy or the agent's own spec.tools say no to it? Then E_POLICY, not E_NO_TOOL."""
+        return f"tool:{name}" in self.refused
+
+
+def compile(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int) -> Grant:  # noqa: A001 - it is what it does
+    """What `agent` may do under `bundle`: what its spec asks, as far as policy allows. Pure.
+
+    A Tool whose capabilities the agent lacks is listed all the same, so that calling it is denied by name of the rule;
+    one that spec.tools or policy leaves out is in `refused`.
+    """
+    from aion.api import granting
+
+    return granting.compile_grant(agent, tools, bundle, revision=revision)
