@@ -1,0 +1,210 @@
+"""The rim to the API server: the only module that imports the Kubernetes client.
+
+It stands apart so that the client can be swapped and faked: five verbs over plain documents, every write counted, every failure one of
+`errors`. All writes of objects are server-side apply under one field manager: the whole set of fields we own is sent each time, and what
+we leave out is taken back. It must never decide anything, nor read what it writes.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from aion.controller import errors, metrics
+
+Document: TypeAlias = Mapping[str, Any]
+
+FIELD_MANAGER = "aion-controller"
+REQUEST_TIMEOUT_S = 30
+PAGE = 500  # objects a LIST page: 500 x 8 KB Pods = 4 MB, well under the server's and our own comfort
+
+
+@dataclass(frozen=True)
+class Resource:
+    """Where objects of a kind live in the API."""
+
+    api: str
+    plural: str
+    kind: str
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The request path of the collection, the object or its subresource."""
+        parts = ["/apis" if "/" in self.api else "/api", self.api]
+        parts += ["namespaces", quote(namespace, safe="")] if namespace else []
+        parts += [self.plural, *([quote(name, safe="")] if name else []), *([subresource] if subresource else [])]
+        return "/".join(parts)
+
+
+AGENTS = Resource("aion.os/v1", "agents", "Agent")
+TOOLS = Resource("aion.os/v1", "tools", "Tool")
+PODS = Resource("v1", "pods", "Pod")
+NODES = Resource("v1", "nodes", "Node")
+SECRETS = Resource("v1", "secrets", "Secret")
+SERVICES = Resource("v1", "services", "Service")
+SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
+DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
+
+BY_KIND = {r.kind: r for r in (AGENTS, TOOLS, PODS, NODES, SECRETS, SERVICES, SERVICE_ACCOUNTS, DEPLOYMENTS)}
+
+
+class Cluster(Protocol):
+    """What the controller asks of an API server; `Kube` and the shipped fake both are one."""
+
+    async def apply(self, document: Document, *, subresource: str = "") -> Document:
+        """Server-side apply, forced; answers the object as stored. `subresource` may be "status"."""
+
+    async def create(self, document: Document) -> bool:
+        """Create; False where the name was taken already."""
+
+    async def delete(
+        self, resource: Resource, *, namespace: str, name: str, uid: str, grace_s: int | None = None
+    ) -> bool:
+        """Delete exactly this uid; False where it is gone or is another object by now."""
+
+    def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
+        """Every object of the kind, in pages."""
+
+
+class Kube:
+    """`Cluster` over the real client."""
+
+    def __init__(self, client: ApiClient) -> None:
+        self._client = client
+
+    @classmethod
+    async def connect(cls, *, kubeconfig: str = "") -> "Kube":
+        """In the cluster by the Pod's ServiceAccount, elsewhere by the kubeconfig (KUBECONFIG, else the home's)."""
+        configuration = Configuration()
+        try:
+            if kubeconfig:
+                await config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        except config.ConfigException:
+            if kubeconfig:
+                raise
+            await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+        client = ApiClient(configuration)
+        client.user_agent = FIELD_MANAGER
+        return cls(client)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()  # type: ignore[no-untyped-call]
+
+    async def apply(self, document: Document, *, subresource: str = "") -> Document:
+        """Server-side apply, forced."""
+        resource = BY_KIND[document["kind"]]
+        meta = document["metadata"]
+        return await self._write(
+            "PATCH",
+            resource.path(meta.get("namespace", ""), meta["name"], subresource),
+            resource,
+            "apply",
+            subresource=subresource,
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            body=document,
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def create(self, document: Document) -> bool:
+        """Create-only: what exists is left alone."""
+        resource = BY_KIND[document["kind"]]
+        path = resource.path(document["metadata"].get("namespace", ""))
+        try:
+            await self._write("POST", path, resource, "create", query={"fieldManager": FIELD_MANAGER}, body=document)
+        except errors.Conflict:
+            return False
+        return True
+
+    async def delete(
+        self, resource: Resource, *, namespace: str, name: str, uid: str, grace_s: int | None = None
+    ) -> bool:
+        """Delete this very object."""
+        body: dict[str, Any] = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        if grace_s is not None:
+            body["gracePeriodSeconds"] = grace_s
+        try:
+            await self._write("DELETE", resource.path(namespace, name), resource, "delete", body=body)
+        except (errors.NotFound, errors.Conflict):
+            return False
+        return True
+
+    async def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
+        """Every object of the kind, page after page."""
+        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+        while True:
+            page = await self._send("GET", resource.path(), query=query)
+            for item in page.get("items", ()):
+                yield item
+            following = page.get("metadata", {}).get("continue")
+            if not following:
+                return
+            query["continue"] = following
+
+    async def _write(
+        self,
+        method: str,
+        path: str,
+        resource: Resource,
+        verb: str,
+        *,
+        subresource: str = "",
+        query: Mapping[str, str] | None = None,
+        body: Document | None = None,
+        content_type: str = "application/json",
+    ) -> Document:
+        code = "error"
+        try:
+            answer = await self._send(method, path, query=query, body=body, content_type=content_type)
+            code = "2xx"
+        except errors.KubeError as error:
+            code = str(error.code)
+            raise
+        else:
+            return answer
+        finally:
+            metrics.API_WRITES.labels(resource.kind, subresource, verb, code).inc()
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Document | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        # Asked for anew on each request: the client re-reads a rotated ServiceAccount token here.
+        method, url, headers, _, _ = await self._client.param_serialize(
+            method,
+            path + (f"?{urlencode(query)}" if query else ""),
+            header_params=headers,
+            auth_settings=["BearerToken"],
+        )
+        try:
+            answer = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
+                method, url, headers=headers, body=body, _request_timeout=REQUEST_TIMEOUT_S
+            )
+            data = await answer.read()
+        except (aiohttp.ClientError, OSError) as error:
+            msg = f"the API server did not answer {method} {path}: {error!r}"
+            raise errors.Unreachable(msg, code=0) from error
+        return _parsed(answer.status, data, retry_after=answer.headers.get("Retry-After"))
+
+
+def _parsed(status: int, data: bytes, *, retry_after: str | None) -> dict[str, Any]:
+    try:
+        document = json.loads(data)
+    except ValueError:
+        document = {"message": data[:200].decode("utf-8", "replace")}
+    if 200 <= status < 300:
+        return dict(document)
+    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
+    raise errors.of(status, document.get("message", ""), reason=document.get("reason", ""), retry_after=seconds)

@@ -1,0 +1,19 @@
+"""What the controller counts, under the names that dashboards for Kubernetes controllers already use.
+
+It stands apart so that the queue, the workers and the client share one registry and none of them owns it.
+No label ever carries an object's name, a uid or a raw error: cardinality stays at kinds x outcomes.
+"""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+RECONCILES = Counter("aion_reconcile", "Reconciliations by outcome.", ["kind", "result"])
+RECONCILE_SECONDS = Histogram("aion_reconcile_duration_seconds", "Time of one reconciliation.", ["kind"])
+API_WRITES = Counter("aion_api_writes", "Writes sent to the API server.", ["kind", "subresource", "verb", "code"])
+SWEEPS = Counter("aion_sweeps", "LIST sweeps that compare the store with the API server.", ["reason"])
+HEALED = Counter("aion_sweep_healed", "Objects whose change or deletion the watch had lost.", ["kind", "what"])
+
+QUEUE_DEPTH = Gauge("workqueue_depth", "Keys waiting.", ["name"])
+QUEUE_ADDS = Counter("workqueue_adds", "Keys added.", ["name"])
+QUEUE_RETRIES = Counter("workqueue_retries", "Keys added again after a failure.", ["name"])
+QUEUE_WAIT = Histogram("workqueue_queue_duration_seconds", "Time a key waited.", ["name"])
+QUEUE_WORKERS = Gauge("workqueue_active_workers", "Keys being worked on.", ["name"])

@@ -1,0 +1,88 @@
+"""The rim against a real API server: applied, counted, refused in a way that a worker can act on."""
+
+import uuid
+
+import pytest
+
+from aion.controller import errors, kube, metrics
+
+pytestmark = pytest.mark.apiserver
+
+
+@pytest.fixture
+async def rim(apiserver):
+    connected = await kube.Kube.connect(kubeconfig=str(apiserver.kubeconfig))
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+def namespace(apiserver):
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    apiserver.kubectl("create", "namespace", name)
+    return name
+
+
+def account(namespace, name="agent-a", **labels):
+    meta = {"name": name, "namespace": namespace, "labels": labels}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+
+
+def writes(kind, verb, code):
+    return metrics.API_WRITES.labels(kind, "", verb, code)._value.get()
+
+
+async def test_applying_again_takes_back_the_fields_that_were_left_out(rim, namespace):
+    first = await rim.apply(account(namespace, one="1", two="2"))
+    again = await rim.apply(account(namespace, one="1"))
+    assert first["metadata"]["labels"] == {"one": "1", "two": "2"}
+    assert again["metadata"]["labels"] == {"one": "1"}
+    assert first["metadata"]["uid"] == again["metadata"]["uid"]
+
+
+async def test_applying_the_same_twice_does_not_change_the_object(rim, namespace):
+    first = await rim.apply(account(namespace, one="1"))
+    again = await rim.apply(account(namespace, one="1"))
+    assert first["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"]
+
+
+async def test_creating_what_exists_leaves_it_alone(rim, namespace):
+    assert await rim.create(account(namespace, one="1"))
+    assert not await rim.create(account(namespace, one="2"))
+
+
+async def test_deleting_spares_another_object_of_the_same_name(rim, namespace):
+    made = await rim.apply(account(namespace))
+    where = {"namespace": namespace, "name": "agent-a"}
+    assert not await rim.delete(kube.SERVICE_ACCOUNTS, **where, uid="00000000-0000-0000-0000-000000000000")
+    assert await rim.delete(kube.SERVICE_ACCOUNTS, **where, uid=made["metadata"]["uid"])
+    assert not await rim.delete(kube.SERVICE_ACCOUNTS, **where, uid=made["metadata"]["uid"])
+
+
+async def test_a_list_follows_its_pages(rim, namespace, monkeypatch):
+    monkeypatch.setattr(kube, "PAGE", 2)
+    for n in range(5):
+        await rim.apply(account(namespace, name=f"a{n}", batch=namespace))
+    listed = [doc["metadata"]["name"] async for doc in rim.list(kube.SERVICE_ACCOUNTS, selector=f"batch={namespace}")]
+    assert sorted(listed) == [f"a{n}" for n in range(5)]
+
+
+async def test_a_refusal_carries_the_servers_sentence_and_is_counted(rim, namespace):
+    before = writes("ServiceAccount", "apply", "422")
+    with pytest.raises(errors.Refused, match="bad name"):
+        await rim.apply(account(namespace, **{"bad name": "x"}))
+    assert writes("ServiceAccount", "apply", "422") == before + 1
+
+
+async def test_a_missing_namespace_is_not_found(rim):
+    with pytest.raises(errors.NotFound):
+        await rim.apply(account("no-such-namespace"))
+
+
+async def test_a_silent_server_is_unreachable(tmp_path, apiserver):
+    config = tmp_path / "kubeconfig"
+    config.write_text(apiserver.kubeconfig.read_text().replace(apiserver.url, "https://127.0.0.1:9"))
+    nobody = await kube.Kube.connect(kubeconfig=str(config))
+    with pytest.raises(errors.Unreachable, match="did not answer"):
+        await nobody.apply(account("default"))
+    await nobody.close()
