@@ -1,0 +1,135 @@
+"""The controller's memory of the cluster: views by uid, and which root each one belongs to.
+
+It stands apart from the watch because a watch forgets: after a relist kopf never says what was deleted in the gap, so the sweep gives the
+store the whole truth and the store says what changed. It never asks the API server anything, and never decides what should exist.
+Every change answers with the keys that must look again; an event that changes no view answers with none.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from aion.controller import views
+from aion.controller.views import DeploymentView, Document, Key, NodeView, PodView, RootView
+
+View: TypeAlias = RootView | PodView | DeploymentView | NodeView
+
+_PROJECT: dict[str, Callable[[Document], View]] = {
+    "Agent": views.root,
+    "Tool": views.root,
+    "Pod": views.pod,
+    "Deployment": views.deployment,
+    "Node": views.node,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything one plan may look at, read once."""
+
+    root: RootView | None
+    pods: tuple[PodView, ...]
+    deployment: DeploymentView | None
+    nodes: tuple[NodeView, ...]
+
+
+class Store:
+    """Single-threaded, in memory, rebuilt by the first list after a start."""
+
+    def __init__(self) -> None:
+        self._by_uid: dict[str, dict[str, View]] = {kind: {} for kind in _PROJECT}
+        self._roots: dict[Key, RootView] = {}
+        self._children: dict[Key, dict[str, PodView | DeploymentView]] = defaultdict(dict)
+
+    def __len__(self) -> int:
+        return sum(len(kept) for kept in self._by_uid.values())
+
+    def upsert(self, document: Document) -> set[Key]:
+        """Remember an object as it is now."""
+        kind, uid = document["kind"], document["metadata"]["uid"]
+        view = _PROJECT[kind](document)
+        before = self._by_uid[kind].get(uid)
+        if before == view:
+            return set()
+        self._by_uid[kind][uid] = view
+        if before is not None:
+            self._unlink(uid, before)
+        self._link(uid, view)
+        if isinstance(view, NodeView):
+            return self._node_changed(before, view)
+        return self._keys(view) | (self._keys(before) if before is not None else set())
+
+    def remove(self, kind: str, uid: str) -> set[Key]:
+        """Forget an object that is gone."""
+        view = self._by_uid[kind].pop(uid, None)
+        if view is None:
+            return set()
+        self._unlink(uid, view)
+        return self._keys(view)
+
+    def replace(self, kind: str, documents: Iterable[Document], *, known: frozenset[str]) -> tuple[set[Key], int]:
+        """Take a full LIST as the truth: answers the keys to look at and how many lost events were healed.
+
+        `known` are the uids held before the LIST began: an object that appeared while it ran is not taken for a deleted one.
+        """
+        keys: set[Key] = set()
+        healed, listed = 0, set()
+        for document in documents:
+            listed.add(document["metadata"]["uid"])
+            changed = self.upsert(document)
+            healed += bool(changed)
+            keys |= changed
+        for uid in known - listed:
+            gone = self.remove(kind, uid)
+            healed += bool(gone)
+            keys |= gone
+        return keys, healed
+
+    def uids(self, kind: str) -> frozenset[str]:
+        """What is held of a kind."""
+        return frozenset(self._by_uid[kind])
+
+    def roots(self) -> tuple[Key, ...]:
+        """Every Agent and Tool."""
+        return tuple(self._roots)
+
+    def observe(self, key: Key) -> Observed:
+        """One frozen sight of a root and what belongs to it; Pods in a stable order."""
+        children = self._children.get(key, {}).values()
+        pods = sorted((c for c in children if isinstance(c, PodView)), key=lambda pod: (pod.name, pod.uid))
+        return Observed(
+            root=self._roots.get(key),
+            pods=tuple(pods),
+            deployment=next((c for c in children if isinstance(c, DeploymentView)), None),
+            nodes=tuple(n for n in self._by_uid["Node"].values() if isinstance(n, NodeView)),
+        )
+
+    def _keys(self, view: View) -> set[Key]:
+        if isinstance(view, RootView):
+            return {view.key}
+        if isinstance(view, NodeView):
+            return set()
+        return {view.owner} if view.owner else set()
+
+    def _node_changed(self, before: View | None, now: NodeView) -> set[Key]:
+        """A node that got or lost a profile may explain, or free, every Pod that is not ready."""
+        if isinstance(before, NodeView) and before.profiles == now.profiles:
+            return set()
+        held = (pod for pod in self._by_uid["Pod"].values() if isinstance(pod, PodView))
+        return {pod.owner for pod in held if pod.owner and not pod.ready}
+
+    def _link(self, uid: str, view: View) -> None:
+        if isinstance(view, RootView):
+            self._roots[view.key] = view
+        elif not isinstance(view, NodeView) and view.owner:
+            self._children[view.owner][uid] = view
+
+    def _unlink(self, uid: str, view: View) -> None:
+        if isinstance(view, RootView):
+            if self._roots.get(view.key) is view:
+                del self._roots[view.key]
+        elif not isinstance(view, NodeView) and view.owner and (kept := self._children.get(view.owner)) is not None:
+            kept.pop(uid, None)
+            if not kept:
+                del self._children[view.owner]

@@ -1,0 +1,218 @@
+"""What the controller remembers of the objects it sees: frozen, projected to the fields that a plan reads.
+
+It stands apart because memory is the bill of an informer: a two-container Pod is 46 KiB as dictionaries and half a KiB as a view. A root
+object (Agent, Tool) keeps its spec as it came, since a plan needs all of it; everything else keeps a few fields.
+A view must never hold the whole document, and two equal views mean that nothing a plan could notice has changed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+Document: TypeAlias = Mapping[str, Any]
+
+LABEL_MANAGED = "app.kubernetes.io/managed-by"
+MANAGED_BY = "aion-os"
+LABEL_HASH = "aion.os/template-hash"
+LABEL_PROFILE = "seccomp.aion.os/"  # followed by 16 hex digits of the profile's sha256
+
+
+class Key(NamedTuple):
+    """The name of a root object: what the queue holds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RootView:
+    """An Agent or a Tool: its document without the bookkeeping, and the status that was last seen."""
+
+    key: Key
+    uid: str
+    generation: int
+    deleting: bool
+    document: Document
+    status: Document
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """One container's state, flattened: `reason`, `message` and `exit_code` are of what it waits for or ended with."""
+
+    name: str
+    ready: bool
+    restarts: int
+    state: str  # waiting | running | terminated
+    reason: str
+    message: str
+    exit_code: int | None
+    last_reason: str
+    last_exit_code: int | None
+    last_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionView:
+    """One condition of a Pod or a Deployment."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """A Pod of ours."""
+
+    namespace: str
+    name: str
+    uid: str
+    owner: Key | None
+    owner_uid: str
+    template_hash: str
+    phase: str
+    deleting: bool
+    node: str
+    conditions: tuple[ConditionView, ...]
+    containers: tuple[ContainerView, ...]
+
+    @property
+    def ready(self) -> bool:
+        """The kubelet says that every container is ready."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.conditions)
+
+    def condition(self, kind: str) -> ConditionView | None:
+        """The condition of that type, if the Pod has it."""
+        return next((c for c in self.conditions if c.type == kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """A Tool's Deployment."""
+
+    namespace: str
+    name: str
+    uid: str
+    owner: Key | None
+    template_hash: str
+    observed: bool  # its controller has seen the newest generation
+    replicas: int
+    updated: int
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """Which profiles lie ready on a node, and what fits on it."""
+
+    name: str
+    profiles: frozenset[str]
+    cpu: str
+    memory: str
+
+
+def _owner(meta: Document) -> tuple[Key | None, str]:
+    for ref in meta.get("ownerReferences") or ():
+        if ref.get("controller") and ref.get("apiVersion", "").startswith("aion.os/"):
+            return Key(ref["kind"], meta.get("namespace", ""), ref["name"]), ref["uid"]
+    return None, ""
+
+
+def _conditions(status: Document) -> tuple[ConditionView, ...]:
+    return tuple(
+        ConditionView(c["type"], c["status"], c.get("reason") or "", c.get("message") or "")
+        for c in status.get("conditions") or ()
+    )
+
+
+def _container(status: Document) -> ContainerView:
+    state = status.get("state") or {}
+    kind = next(iter(state), "waiting")
+    now, last = state.get(kind) or {}, (status.get("lastState") or {}).get("terminated") or {}
+    return ContainerView(
+        name=status["name"],
+        ready=bool(status.get("ready")),
+        restarts=int(status.get("restartCount") or 0),
+        state=kind,
+        reason=now.get("reason") or "",
+        message=now.get("message") or "",
+        exit_code=now.get("exitCode"),
+        last_reason=last.get("reason") or "",
+        last_exit_code=last.get("exitCode"),
+        last_message=last.get("message") or "",
+    )
+
+
+def root(document: Document) -> RootView:
+    """Project an Agent or a Tool."""
+    meta = document["metadata"]
+    kept = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
+    kept |= {field: meta[field] for field in ("labels", "annotations") if meta.get(field)}
+    return RootView(
+        key=Key(document["kind"], meta["namespace"], meta["name"]),
+        uid=meta["uid"],
+        generation=int(meta.get("generation") or 0),
+        deleting=bool(meta.get("deletionTimestamp")),
+        document={
+            "apiVersion": document["apiVersion"],
+            "kind": document["kind"],
+            "metadata": kept,
+            "spec": document.get("spec") or {},
+        },
+        status=document.get("status") or {},
+    )
+
+
+def pod(document: Document) -> PodView:
+    """Project a Pod."""
+    meta, status = document["metadata"], document.get("status") or {}
+    owner, owner_uid = _owner(meta)
+    labels = meta.get("labels") or {}
+    if owner is None and (tool := labels.get("aion.os/tool")):
+        owner = Key("Tool", meta["namespace"], tool)  # a Tool's Pods belong to its Deployment's ReplicaSet
+    return PodView(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        owner=owner,
+        owner_uid=owner_uid,
+        template_hash=labels.get(LABEL_HASH, ""),
+        phase=status.get("phase") or "Pending",
+        deleting=bool(meta.get("deletionTimestamp")),
+        node=(document.get("spec") or {}).get("nodeName") or "",
+        conditions=_conditions(status),
+        containers=tuple(_container(c) for c in status.get("containerStatuses") or ()),
+    )
+
+
+def deployment(document: Document) -> DeploymentView:
+    """Project a Deployment."""
+    meta, status = document["metadata"], document.get("status") or {}
+    return DeploymentView(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        owner=_owner(meta)[0],
+        template_hash=(meta.get("labels") or {}).get(LABEL_HASH, ""),
+        observed=int(status.get("observedGeneration") or 0) >= int(meta.get("generation") or 0),
+        replicas=int(status.get("replicas") or 0),
+        updated=int(status.get("updatedReplicas") or 0),
+        available=int(status.get("availableReplicas") or 0),
+    )
+
+
+def node(document: Document) -> NodeView:
+    """Project a Node."""
+    meta, room = document["metadata"], (document.get("status") or {}).get("allocatable") or {}
+    ready = (
+        key for key, value in (meta.get("labels") or {}).items() if key.startswith(LABEL_PROFILE) and value == "ready"
+    )
+    return NodeView(
+        name=meta["name"],
+        profiles=frozenset(key.removeprefix(LABEL_PROFILE) for key in ready),
+        cpu=room.get("cpu", "0"),
+        memory=room.get("memory", "0"),
+    )
