@@ -1,0 +1,3 @@
+from launch_fixture import companions, launch
+
+__all__ = ["companions", "launch"]
