@@ -13,6 +13,7 @@ process = os.environ["PROCESS"]
 
 
 def importable(name: str) -> bool:
+    """Whether this image could import `name`."""
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:  # its parent package is absent as well
