@@ -1,0 +1,164 @@
+"""The event bus: what happens now, to everyone who may see it, from one reader of the store per replica.
+
+It stands apart from the wire (`stream` speaks WebSocket and SSE) so that the promise is testable by itself: a
+subscriber sees every event once and in order, or an explicit `gap` row that names what it missed. It must never
+wait for a slow subscriber: a full queue drops its oldest rows, and says so.
+"""
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import structlog
+from prometheus_client import Counter
+
+from aion.api import errors
+from aion.kernel.store import Row, Store
+
+TOPICS = ("kernel.syscalls", "kernel.scheduler", "kernel.gc", "kernel.policy", "kernel.agents")
+"""The topics of the contract; `topics=` names any of them."""
+
+QUEUE = 2_000
+"""Rows that one subscriber may be behind: 4 s at 500 events/s, about 1.2 MiB."""
+
+PAGE = 500
+"""Rows read from the store at once."""
+
+_dropped = Counter("aion_events_dropped_total", "Events that a slow sink did not get, and was told so.", ["sink"])
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """What one subscriber asked for and may see. `tenant=None` is an operator, who sees every tenant."""
+
+    topics: frozenset[str]
+    tenant: str | None
+
+    def covers(self, row: Row) -> bool:
+        """Say whether this row is asked for and allowed."""
+        return row.topic in self.topics and (self.tenant is None or row.tenant == self.tenant)
+
+
+def gap(first: int, last: int) -> bytes:
+    """Return the row that stands for events which were lost: numbers first to last, both lost."""
+    return b'{"type":"gap","from":%d,"to":%d}' % (first, last)
+
+
+class Subscription:
+    """One subscriber's queue: bounded, oldest out first, never silent about it."""
+
+    def __init__(self, interest: Interest, *, position: int, limit: int = QUEUE) -> None:
+        self.interest = interest
+        self.position = position
+        """Everything up to this number is history and not in the queue."""
+        self._rows: deque[Row] = deque()
+        self._limit = limit
+        self._lost: tuple[int, int] | None = None
+        self._news = asyncio.Event()
+
+    def offer(self, rows: Iterable[Row]) -> None:
+        """Queue what this subscriber may see; drop the oldest when it is too far behind."""
+        for row in rows:
+            if not self.interest.covers(row):
+                continue
+            if len(self._rows) >= self._limit:
+                oldest = self._rows.popleft()
+                self.lose(oldest.seq, oldest.seq)
+                _dropped.labels("stream").inc()
+            self._rows.append(row)
+        if self._rows:
+            self._news.set()
+
+    def lose(self, first: int, last: int) -> None:
+        """Note that these numbers will not come."""
+        self._lost = (self._lost[0] if self._lost else first, last)
+        self._news.set()
+
+    async def take(self) -> list[bytes]:
+        """Wait for news and return all of it as JSON rows, a gap first."""
+        await self._news.wait()
+        self._news.clear()
+        out = [gap(*self._lost)] if self._lost else []
+        out += [row.json() for row in self._rows]
+        self._lost = None
+        self._rows.clear()
+        return out
+
+
+class Bus:
+    """Reads the store's stream once and hands it to every subscriber of this replica."""
+
+    def __init__(self, store: Store, *, queue: int = QUEUE) -> None:
+        self._store = store
+        self._queue = queue
+        self._position = 0
+        self._subscriptions: set[Subscription] = set()
+        self._started = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the stream until cancelled; an unavailable store is asked again, 0.1-3 s apart."""
+        failures = 0
+        while True:
+            try:
+                if not self._started.is_set():
+                    self._position = (await self._store.bounds()).newest
+                    self._started.set()
+                self._deliver(await self._store.read(self._position, limit=PAGE, wait_s=5.0))
+                failures = 0
+            except errors.Unavailable as unavailable:
+                failures += 1
+                if failures == 1:
+                    _log.warning("events.paused", reason=str(unavailable))
+                await asyncio.sleep(random.uniform(0.1, min(3.0, 0.2 * 2 ** min(failures, 5))))  # noqa: S311
+
+    async def follow(self, interest: Interest, *, since: int | None = None) -> AsyncIterator[list[bytes]]:
+        """Yield batches of JSON rows: history after `since` first if asked, then what happens.
+
+        The queue is opened before history is read, so nothing falls between the two.
+        """
+        await self._started.wait()
+        with self._subscribed(interest) as live:
+            if since is not None:
+                async for batch in self._history(interest, since=since, upto=live.position):
+                    yield batch
+            while True:
+                yield await live.take()
+
+    async def _history(self, interest: Interest, *, since: int, upto: int) -> AsyncIterator[list[bytes]]:
+        bounds = await self._store.bounds()
+        at = max(since, bounds.birth - 1) if since == 0 else since
+        if lost := bounds.lost_after(since):
+            yield [gap(*lost)]
+            at = lost[1]
+        while at < upto:
+            rows = await self._store.read(at, limit=PAGE)
+            if not rows:
+                return
+            out = [gap(at + 1, rows[0].seq - 1)] if rows[0].seq > at + 1 else []
+            out += [row.json() for row in rows if row.seq <= upto and interest.covers(row)]
+            at = rows[-1].seq
+            if out:
+                yield out
+
+    @contextmanager
+    def _subscribed(self, interest: Interest) -> Iterator[Subscription]:
+        live = Subscription(interest, position=self._position, limit=self._queue)
+        self._subscriptions.add(live)
+        try:
+            yield live
+        finally:
+            self._subscriptions.discard(live)
+
+    def _deliver(self, rows: list[Row]) -> None:
+        if not rows:
+            return
+        missed = (self._position + 1, rows[0].seq - 1) if rows[0].seq > self._position + 1 else None
+        for subscription in self._subscriptions:
+            if missed:
+                subscription.lose(*missed)
+            subscription.offer(rows)
+        self._position = rows[-1].seq

@@ -1,0 +1,127 @@
+"""The store in one process's memory: for a laptop and for tests, with Redis's semantics and none of its reach.
+
+It stands apart because `aionctl kernel dev` must run where nothing is installed. It must never be the store of
+a kernel with two replicas: each would number its own stream.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+
+from aion.api import errors
+from aion.kernel.store import AUDIT_KEPT, EVENTS_KEPT, Bounds, Draft, Recorded, Row, Sighting
+
+NONCES_KEPT = 100_000
+"""65 s of 1500 signed calls a second; a laptop sees a few. When full, new calls are refused, never waved through."""
+
+
+class MemoryStore:
+    """A `Store` whose clock is passed in (seconds, monotonic) and whose stream starts at 1."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        events_kept: int = EVENTS_KEPT,
+        audit_kept: int = AUDIT_KEPT,
+        nonces_kept: int = NONCES_KEPT,
+    ) -> None:
+        self._clock = clock
+        self._rows: deque[Row] = deque(maxlen=events_kept)
+        self._newest = 0
+        self._audit: dict[str, Row] = {}
+        self._audit_kept = audit_kept
+        self._upto: dict[str, int] = {}
+        self._nonces: dict[str, float] = {}
+        self._nonces_kept = nonces_kept
+        self._seen: dict[str, tuple[float, Sighting]] = {}
+        self._grown = asyncio.Event()
+
+    async def ping(self) -> None:
+        """Memory always answers."""
+
+    async def close(self) -> None:
+        """Nothing is held open."""
+
+    async def publish(self, drafts: Sequence[Draft]) -> int:
+        """Append events and wake the readers."""
+        for draft in drafts:
+            self._append(draft)
+        self._wake()
+        return self._newest
+
+    async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
+        """Append audit records that this journal had not sent before."""
+        upto = self._upto.get(source, 0)
+        fresh = 0
+        for draft in drafts:
+            if draft.n > upto:
+                self._audit[draft.audit_id] = self._append(draft)
+                upto, fresh = draft.n, fresh + 1
+        while len(self._audit) > self._audit_kept:
+            del self._audit[next(iter(self._audit))]
+        self._upto[source] = upto
+        self._wake()
+        return Recorded(upto=upto, fresh=fresh)
+
+    async def read(self, after: int, *, limit: int, wait_s: float = 0.0) -> list[Row]:
+        """Return rows after a number, by their distance from the newest."""
+        grown = self._grown
+        if after >= self._newest and wait_s > 0:
+            try:
+                await asyncio.wait_for(grown.wait(), wait_s)
+            except TimeoutError:
+                return []
+        behind = min(len(self._rows), max(0, self._newest - after))
+        start = len(self._rows) - behind
+        return list(islice(self._rows, start, start + limit))
+
+    async def bounds(self) -> Bounds:
+        """Return where the stream begins and ends."""
+        return Bounds(birth=1, oldest=self._newest - len(self._rows) + 1, newest=self._newest)
+
+    async def find_audit(self, audit_id: str) -> Row | None:
+        """Return the record of one syscall."""
+        return self._audit.get(audit_id)
+
+    async def claim_nonce(self, key: str, *, ttl_ms: int) -> bool:
+        """Remember a nonce; refuse when the memory is full of live ones."""
+        now = self._clock()
+        if self._nonces.get(key, 0.0) > now:
+            return False
+        if len(self._nonces) >= self._nonces_kept:
+            self._nonces = {nonce: until for nonce, until in self._nonces.items() if until > now}
+            if len(self._nonces) >= self._nonces_kept:
+                raise errors.Unavailable("the replay cache is full: no signed call can be told from a replay; retry")
+        self._nonces[key] = now + ttl_ms / 1000
+        return True
+
+    async def see(self, sighting: Sighting, *, ttl_s: int) -> None:
+        """Keep a sighting until its time is over."""
+        self._seen[sighting.agent_id] = (self._clock() + ttl_s, sighting)
+
+    async def sighting(self, agent_id: str) -> Sighting | None:
+        """Return a sighting that is still fresh."""
+        until, sighting = self._seen.get(agent_id, (0.0, None))
+        return sighting if until > self._clock() else None
+
+    async def sightings(self) -> list[Sighting]:
+        """Return the fresh sightings and forget the others."""
+        now = self._clock()
+        self._seen = {agent: kept for agent, kept in self._seen.items() if kept[0] > now}
+        return [self._seen[agent][1] for agent in sorted(self._seen)]
+
+    async def forget(self, agent_id: str) -> None:
+        """Drop an agent."""
+        self._seen.pop(agent_id, None)
+
+    def _append(self, draft: Draft) -> Row:
+        self._newest += 1
+        row = Row(self._newest, draft.topic, draft.tenant, draft.body)
+        self._rows.append(row)
+        return row
+
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()

@@ -1,0 +1,165 @@
+"""The store in Redis: what makes two kernel replicas one kernel.
+
+It stands apart so that nothing else knows Redis's commands. Every write is one round trip; numbers are given by
+`append.lua`. It must never hide an outage: whatever Redis refuses or drops becomes `Unavailable`.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from importlib import resources
+from typing import Any, cast
+
+import msgspec
+from redis import exceptions
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from aion.api import errors
+from aion.kernel.store import AUDIT_KEPT, AUDIT_MEMORY_S, EVENTS_KEPT, Bounds, Draft, Recorded, Row, Sighting
+
+COUNTER = "aion:seq"
+EVENTS = "aion:events"
+AUDIT = "aion:audit"
+AUDIT_IDS = "aion:audit:ids"
+JOURNAL = "aion:audit:upto:"
+NONCE = "aion:nonce:"
+AGENT = "aion:agent:"
+AGENTS = "aion:agents"
+
+ANSWER_S = 2.0
+"""Longest wait for one answer; a blocking read may take its own wait longer."""
+
+Entry = tuple[bytes, dict[bytes, bytes]]
+"""One entry of a stream as RESP3 delivers it."""
+
+_sighting = msgspec.json.Decoder(Sighting)
+
+
+class RedisStore:
+    """A `Store` over one Redis; `now_ms` seeds the stream's numbers when the store is new."""
+
+    def __init__(
+        self,
+        url: str,
+        now_ms: Callable[[], int],
+        *,
+        events_kept: int = EVENTS_KEPT,
+        audit_kept: int = AUDIT_KEPT,
+    ) -> None:
+        options: dict[str, Any] = {"protocol": 3, "socket_connect_timeout": ANSWER_S, "retry": Retry(NoBackoff(), 1)}
+        self._redis = Redis.from_url(url, socket_timeout=ANSWER_S, **options)
+        # A reader blocks for its own wait_s, so its connections have no answer limit but that wait.
+        self._reader = Redis.from_url(url, socket_timeout=None, **options)
+        self._now_ms = now_ms
+        self._kept = (events_kept, audit_kept)
+        self._append = self._redis.register_script(resources.files("aion.kernel").joinpath("append.lua").read_text())
+
+    async def ping(self) -> None:
+        """Return when Redis answers."""
+        async with _failing_closed():
+            await self._redis.ping()
+
+    async def close(self) -> None:
+        """Close both pools."""
+        await self._redis.aclose()
+        await self._reader.aclose()
+
+    async def publish(self, drafts: Sequence[Draft]) -> int:
+        """Append events in one round trip."""
+        last, _, _ = await self._run(drafts, [COUNTER, EVENTS, AUDIT, AUDIT_IDS])
+        return last
+
+    async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
+        """Append audit records in one round trip, each `n` of a journal at most once."""
+        _, upto, fresh = await self._run(drafts, [COUNTER, EVENTS, AUDIT, AUDIT_IDS, JOURNAL + source])
+        return Recorded(upto=upto, fresh=fresh)
+
+    async def read(self, after: int, *, limit: int, wait_s: float = 0.0) -> list[Row]:
+        """Return rows after a number, waiting on the stream itself."""
+        block = max(1, int(wait_s * 1000)) if wait_s > 0 else None
+        async with _failing_closed():
+            found = await self._reader.xread({EVENTS: f"{after}-0"}, count=limit, block=block)
+        return [_row(entry) for entry in cast("dict[bytes, list[list[Entry]]]", found).get(EVENTS.encode(), [[]])[0]]
+
+    async def bounds(self) -> Bounds:
+        """Return where the stream begins and ends, read in one transaction."""
+        async with _failing_closed():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hmget(COUNTER, ["birth", "last"])
+            pipe.xrange(EVENTS, count=1)
+            (birth, last), first = await pipe.execute()
+        newest = int(last or 0)
+        oldest = _row(first[0]).seq if first else newest + 1
+        return Bounds(birth=int(birth or newest + 1), oldest=oldest, newest=newest)
+
+    async def find_audit(self, audit_id: str) -> Row | None:
+        """Return the record of one syscall by the index of ids."""
+        async with _failing_closed():
+            score = await self._redis.zscore(AUDIT_IDS, audit_id)
+            if score is None:
+                return None
+            found = await self._redis.xrange(AUDIT, f"{int(score)}-0", f"{int(score)}-0")
+        return _row(cast("list[Entry]", found)[0]) if found else None
+
+    async def claim_nonce(self, key: str, *, ttl_ms: int) -> bool:
+        """Remember a nonce by SET NX; a Redis that is full refuses, and so do we."""
+        async with _failing_closed():
+            return bool(await self._redis.set(NONCE + key, b"", nx=True, px=ttl_ms))
+
+    async def see(self, sighting: Sighting, *, ttl_s: int) -> None:
+        """Keep a sighting until it expires."""
+        async with _failing_closed():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.set(AGENT + sighting.agent_id, msgspec.json.encode(sighting), ex=ttl_s)
+            pipe.zadd(AGENTS, {sighting.agent_id: sighting.heard_ms})
+            await pipe.execute()
+
+    async def sighting(self, agent_id: str) -> Sighting | None:
+        """Return what is known of one agent."""
+        async with _failing_closed():
+            kept = await self._redis.get(AGENT + agent_id)
+        return _sighting.decode(kept) if kept else None
+
+    async def sightings(self) -> list[Sighting]:
+        """Return every fresh sighting, and drop from the index those that expired."""
+        async with _failing_closed():
+            ids = sorted(cast("list[bytes]", await self._redis.zrange(AGENTS, 0, -1)))
+            if not ids:
+                return []
+            kept = await self._redis.mget([AGENT.encode() + each for each in ids])
+            if gone := [each for each, value in zip(ids, kept, strict=True) if value is None]:
+                await self._redis.zrem(AGENTS, *gone)
+        return [_sighting.decode(value) for value in kept if value is not None]
+
+    async def forget(self, agent_id: str) -> None:
+        """Drop an agent."""
+        async with _failing_closed():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.delete(AGENT + agent_id)
+            pipe.zrem(AGENTS, agent_id)
+            await pipe.execute()
+
+    async def _run(self, drafts: Sequence[Draft], keys: list[str]) -> tuple[int, int, int]:
+        args: list[bytes | str | int] = [*self._kept, AUDIT_MEMORY_S, self._now_ms()]
+        for draft in drafts:
+            args += (draft.topic, draft.tenant, draft.body, draft.n, draft.audit_id)
+        async with _failing_closed():
+            last, upto, fresh = await self._append(keys=keys, args=args)
+        return int(last), int(upto), int(fresh)
+
+
+def _row(entry: Entry) -> Row:
+    entry_id, fields = entry
+    seq = int(entry_id.split(b"-", 1)[0])
+    return Row(seq=seq, topic=fields[b"t"].decode(), tenant=fields[b"o"].decode(), body=fields[b"b"])
+
+
+@asynccontextmanager
+async def _failing_closed() -> AsyncIterator[None]:
+    try:
+        yield
+    except (exceptions.RedisError, OSError) as failed:
+        raise errors.Unavailable(
+            f"Redis does not answer ({type(failed).__name__}: {failed}): nothing was kept"
+        ) from failed

@@ -1,0 +1,78 @@
+"""Keep a picture of one kind current: list, then watch, and list again when the server has forgotten.
+
+It stands apart from `cluster` (the wire) and `registry` (the picture) because this loop is where informers go wrong:
+a relist must replace the picture (a deletion may have been missed), a bookmark only moves the position, an expired
+position starts over at once, and everything else waits with jitter. It must never end while the process lives.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from aion.kernel.cluster import ApiError, Cluster, Json
+
+FIRST_WAIT_S = 0.5
+LAST_WAIT_S = 30.0
+
+_log = structlog.get_logger()
+
+
+class Picture(Protocol):
+    """Where the objects of one kind are kept."""
+
+    def replace(self, objects: list[Json]) -> None:
+        """These are all there are."""
+
+    def put(self, body: Json) -> None:
+        """This one is new or changed."""
+
+    def remove(self, body: Json) -> None:
+        """This one is gone."""
+
+
+async def keep(
+    cluster: Cluster, path: str, picture: Picture, *, jitter: Callable[[float, float], float] = random.uniform
+) -> None:
+    """Follow one collection until cancelled."""
+    failures = 0
+    while True:
+        try:
+            position = await _list(cluster, path, picture)
+            failures = 0
+            while True:
+                position = await _watch(cluster, path, picture, position)
+        except ApiError as failed:
+            if failed.gone:
+                continue
+            failures += 1
+            wait = jitter(0.1, min(LAST_WAIT_S, FIRST_WAIT_S * 2**failures))
+            _log.warning("watch.interrupted", path=path, reason=str(failed), again_s=round(wait, 1))
+            await asyncio.sleep(wait)
+
+
+async def _list(cluster: Cluster, path: str, picture: Picture) -> str:
+    objects: list[Json] = []
+    page = ""
+    while True:
+        found = await cluster.list(path, page=page)
+        objects += found.items
+        page = found.metadata.next_page
+        if not page:
+            picture.replace(objects)
+            return found.metadata.resource_version
+
+
+async def _watch(cluster: Cluster, path: str, picture: Picture, position: str) -> str:
+    """Apply events until the server ends the watch; return the position to go on from."""
+    async for event in cluster.watch(path, since=position):
+        if event.type == "ERROR":
+            raise ApiError(int(event.object.get("code", 500)), str(event.object.get("message", "watch error")))
+        position = event.object["metadata"]["resourceVersion"]
+        if event.type in ("ADDED", "MODIFIED"):
+            picture.put(event.object)
+        elif event.type == "DELETED":
+            picture.remove(event.object)
+    return position
