@@ -4,7 +4,10 @@ import uuid
 
 import pytest
 
-from aion.controller import errors, kube, metrics
+from aion.controller import errors, kube, metrics, render_agent
+from aion.controller.render_agent import AgentRecipe
+from aion.controller.settings import Settings
+from aion.controller.views import Key
 
 pytestmark = pytest.mark.apiserver
 
@@ -86,3 +89,17 @@ async def test_a_silent_server_is_unreachable(tmp_path, apiserver):
     with pytest.raises(errors.Unreachable, match="did not answer"):
         await nobody.apply(account("default"))
     await nobody.close()
+
+
+async def test_the_rendered_pod_passes_the_servers_restricted_admission(apiserver, rim, namespace):
+    """The real server decides: Pod Security `restricted` is enforced on the namespace."""
+    apiserver.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
+    apiserver.kubectl("create", "priorityclass", "aion-normal", "--value=1000", check=False)
+    key = Key("Agent", namespace, "a")
+    recipe = AgentRecipe(key=key, uid="u1", version="1.0.0", argv=("true",), priority=5, cpu="1", memory="64Mi")
+    await rim.apply(render_agent.service_account(recipe))
+    assert await rim.create(render_agent.tenant_keys(namespace, secret="s" * 32))
+    pod = render_agent.pod(recipe, settings=Settings(), profile="ab" * 32)
+    stored = await rim.apply(pod)
+    again = await rim.apply(pod)
+    assert stored["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"]

@@ -1,0 +1,34 @@
+"""What the chart tells the controller, by environment variables of the prefix AION_.
+
+It must never be read by a plan directly: plans get the frozen object, so that a test can give another.
+"""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One field a variable; the defaults suit a developer's cluster with locally built images."""
+
+    model_config = SettingsConfigDict(env_prefix="AION_", frozen=True)
+
+    release_namespace: str = "aion-system"
+    image_gateway: str = "localhost/aion-os/gateway:dev"
+    image_toolrunner: str = "localhost/aion-os/toolrunner:dev"
+    image_agent: str = "localhost/aion-os/agent-python:dev"
+    image_tools: str = "localhost/aion-os/tools:dev"
+    image_pull_policy: str = "IfNotPresent"
+    kernel_url: str = ""
+    otlp_endpoint: str = ""
+    policy_file: str = ""
+    # The chart's `tools.config`: {tool name: {key: value}}, merged under each Tool's own `spec.config`.
+    tool_config: dict[str, dict[str, str]] = Field(default_factory=dict)
+    sandbox_profile: str = "sealed"
+    workers: int = Field(default=8, ge=1, le=64)
+    port: int = 8080
+    sweep_s: float = 600.0
+
+    @property
+    def kernel(self) -> str:
+        """Where gateways find the kernel."""
+        return self.kernel_url or f"http://aion-kernel.{self.release_namespace}.svc:8010"
