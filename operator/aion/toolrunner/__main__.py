@@ -1,0 +1,104 @@
+"""`python -m aion.toolrunner`: serves one Tool on :8020, until SIGTERM.
+
+It stands apart because it alone assembles: environment, engine, server. It must never go on with a tool that can
+never run: the reason goes to the termination log, where the controller finds it for the Tool's condition.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from aion.api import toolcall
+from aion.toolrunner import errors, native
+from aion.toolrunner.app import App
+from aion.toolrunner.engine import Engine
+from aion.toolrunner.settings import Keys, Settings
+
+EX_DATAERR = 65
+TERMINATION_LOG = Path("/dev/termination-log")
+FIRST_FD = 3
+
+
+def engine_of(tool: toolcall.RunnerTool, settings: Settings) -> Engine:
+    """Choose the engine for the tool's kind."""
+    if tool.kind != "wasm":
+        return native.Native(native.Served(settings.tool_socket))
+    from aion.toolrunner.wasm import Wasm
+
+    async def fetch() -> bytes:
+        if settings.tool_file is not None:
+            return await asyncio.to_thread(settings.tool_file.read_bytes)
+        return await native.fetch(settings.tool_socket)
+
+    return Wasm(fetch, memory_mb=tool.memory_mb)
+
+
+def inherited() -> list[socket.socket] | None:
+    """Take the listening sockets that aion-launch opened before this process began; None where it did not."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        return None
+    return [socket.socket(fileno=FIRST_FD + n) for n in range(int(os.environ.get("LISTEN_FDS", "0")))] or None
+
+
+async def serve(settings: Settings) -> int:
+    """Serve until a signal; 65 when the tool can never run."""
+    tool = toolcall.runner_tool(settings.tool)
+    engine = engine_of(tool, settings)
+    app = App(engine, tool, keys=Keys(settings.keys_dir, tenant=settings.tenant))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            host="0.0.0.0",  # noqa: S104 - the Service reaches it on the Pod's address
+            port=settings.port,
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=1 << 21,
+            ws_per_message_deflate=False,
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=20,
+        )
+    )
+    serving = asyncio.create_task(server.serve(sockets=inherited()))
+    loading = asyncio.create_task(app.load())
+    await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if loading.done() and (bad := loading.exception()) is not None:
+            server.should_exit = True
+            await serving
+            if not isinstance(bad, errors.BadArtefact):
+                raise bad
+            return refuse(f"Tool {tool.name}@{tool.version} cannot run: {bad}")
+        await serving
+    finally:
+        loading.cancel()
+        await engine.close()
+    return 0
+
+
+def refuse(sentence: str) -> int:
+    """Say why this tool can never run, where a person and the controller look."""
+    with contextlib.suppress(OSError):
+        TERMINATION_LOG.write_text(sentence)
+    sys.stderr.write(sentence + "\n")
+    return EX_DATAERR
+
+
+def main() -> None:
+    """Read the environment and serve."""
+    settings = Settings()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        sys.exit(runner.run(serve(settings)))
+
+
+if __name__ == "__main__":
+    main()
