@@ -2,14 +2,21 @@
 
 Apart because it is what the gateway admits by: small, flat and frozen, so that the hot path looks up and never
 interprets. It must never widen: whatever the spec asks, policy's answer bounds it. It imports no pydantic, because the
-gateway carries none.
+gateway carries none; `compile`, which the kernel calls, only reads the models it is given.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from aion.api.agent import Agent
+    from aion.api.policy import Bundle
+    from aion.api.tool import Tool
 
 CAPABILITIES: tuple[str, ...] = ("filesystem", "gpu", "network", "subprocess")
 
@@ -80,3 +87,14 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     def refuses_tool(self, name: str) -> bool:
         """Does this Tool exist, and policy or the agent's own spec.tools say no to it? Then E_POLICY, not E_NO_TOOL."""
         return f"tool:{name}" in self.refused
+
+
+def compile(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int) -> Grant:  # noqa: A001 - it is what it does
+    """What `agent` may do under `bundle`: what its spec asks, as far as policy allows. Pure.
+
+    A Tool whose capabilities the agent lacks is listed all the same, so that calling it is denied by name of the rule;
+    one that spec.tools or policy leaves out is in `refused`.
+    """
+    from aion.api.granting import compile_grant
+
+    return compile_grant(agent, tools, bundle, revision=revision)

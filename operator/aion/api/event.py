@@ -1,0 +1,69 @@
+"""Events `aion.event.v1`: what the kernel's stream carries to consoles, sinks and tests.
+
+Apart because the kernel writes them and others, also outside this repository, read them. `seq` rises strictly within a
+topic's stream; what was lost is an explicit `gap`, never silence. It must never carry a body unless policy samples it.
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from aion.api.channel import AuditRecord
+
+SCHEMA: Final = "aion.event.v1"
+
+SYSCALLS: Final = "kernel.syscalls"
+SCHEDULER: Final = "kernel.scheduler"
+GC: Final = "kernel.gc"
+POLICY: Final = "kernel.policy"
+AGENTS: Final = "kernel.agents"
+TOPICS: Final = (SYSCALLS, SCHEDULER, GC, POLICY, AGENTS)
+
+_OWN = frozenset({"seq", "ts", "topic", "type"})
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(dict[str, Any])
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One row. `ts` is RFC 3339 in UTC; `fields` stand beside the four on the wire, in one flat object."""
+
+    seq: int
+    ts: str
+    topic: str
+    type: str
+    fields: dict[str, Any]
+
+
+def encode(event: Event) -> bytes:
+    """The event as one JSON object."""
+    own = {"seq": event.seq, "ts": event.ts, "topic": event.topic, "type": event.type}
+    return _encoder.encode({**event.fields, **own})
+
+
+def decode(text: bytes | str) -> Event:
+    """Read one event; raises msgspec.DecodeError."""
+    row = _decoder.decode(text)
+    try:
+        own = Event(row["seq"], row["ts"], row["topic"], row["type"], {k: v for k, v in row.items() if k not in _OWN})
+    except KeyError as missing:
+        raise msgspec.ValidationError(f"got an event without {missing}, expected {sorted(_OWN)}") from None
+    return msgspec.convert(own, Event, from_attributes=True)
+
+
+def timestamp(now_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds."""
+    return datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def of_audit(record: AuditRecord, *, seq: int) -> Event:
+    """The event of one syscall, for topic `kernel.syscalls`."""
+    row: dict[str, Any] = msgspec.to_builtins(record)
+    fields = {key: value for key, value in row.items() if key not in {"n", "ts_ms"}}
+    return Event(seq, timestamp(record.ts_ms), SYSCALLS, "syscall", fields)
+
+
+def gap(*, topic: str, after: int, upto: int, now_ms: int, reason: str) -> Event:
+    """The row that stands for events `after` < seq <= `upto` which this reader cannot have."""
+    fields = {"after": after, "upto": upto, "lost": upto - after, "reason": reason}
+    return Event(upto, timestamp(now_ms), topic, "gap", fields)

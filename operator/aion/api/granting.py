@@ -1,0 +1,87 @@
+"""How a grant is made: what the spec asks, as far as policy allows, with the rule beside everything that is taken away.
+
+Apart from `grant`, whose structs every gateway carries, because only the kernel compiles grants and knows the models.
+Pure: the same agent, tools and bundle give the same grant. It must never widen.
+"""
+
+from collections.abc import Sequence
+
+from aion.api import grant, ids, patterns, policy
+from aion.api import syscall as syscalls
+from aion.api.agent import Agent
+from aion.api.policy import Bundle
+from aion.api.tool import Tool
+
+
+def compile_grant(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int) -> grant.Grant:
+    """What `agent` may do under `bundle`. Tools of other namespaces are passed over."""
+    tenant, spec, rules = agent.namespace, agent.spec, bundle.capabilities
+    refused: dict[str, str] = {}
+
+    capabilities = []
+    for name in grant.CAPABILITIES:
+        if name not in spec.capabilities.asked():
+            refused[f"capability:{name}"] = f"agent.spec.capabilities.{name}: false"
+        elif rule := rules.refuse(name, tenant=tenant):
+            refused[f"capability:{name}"] = rule
+        else:
+            capabilities.append(name)
+
+    allowed = []
+    for name in syscalls.NAMES:
+        if patterns.first(spec.capabilities.syscalls, name) is None:
+            refused[f"syscall:{name}"] = f"agent.spec.capabilities.syscalls: {name} is not in it"
+        elif rule := rules.refuse(name, tenant=tenant):
+            refused[f"syscall:{name}"] = rule
+        else:
+            allowed.append(name)
+
+    granted: dict[str, grant.ToolGrant] = {}
+    for tool in sorted(tools, key=lambda each: each.name):
+        if tool.namespace != agent.namespace or tool.tool_name in granted:
+            continue
+        if spec.tools is not None and tool.name not in spec.tools:
+            refused[f"tool:{tool.tool_name}"] = f"agent.spec.tools: {tool.name} is not in it"
+        elif rule := rules.refuse_tool(tool.tool_name, tenant=tenant):
+            refused[f"tool:{tool.tool_name}"] = rule
+        else:
+            granted[tool.tool_name] = _tool(tool)
+            refused.pop(f"tool:{tool.tool_name}", None)
+
+    usd_max, usd_call = spec.policy_overrides.budget.usd_max, bundle.budgets.usd_max_per_call
+    return grant.Grant(
+        agent_id=agent.id,
+        tenant=tenant,
+        name=agent.name,
+        version=spec.version,
+        capabilities=tuple(capabilities),
+        syscalls=tuple(allowed),
+        tools=tuple(granted.values()),
+        fetch=tuple(grant.FetchRule(host.host, host.ports, host.private) for host in bundle.egress.allow),
+        limits=grant.Limits(
+            syscall_timeout_ms=bundle.limits.syscall_timeout_ms,
+            max_body_bytes=bundle.limits.max_body_bytes,
+            max_concurrency=bundle.limits.max_concurrency,
+        ),
+        budget_micro_usd=None if usd_max is None else ids.micro_usd(usd_max),
+        call_micro_usd=None if usd_call is None else ids.micro_usd(usd_call),
+        audit_bodies=bundle.sampling.audit_bodies,
+        trace_ratio=bundle.sampling.traces,
+        policy_revision=revision,
+        policy_digest=policy.digest(bundle),
+        offline_s=bundle.limits.offline_s,
+        refused=refused,
+    )
+
+
+def _tool(tool: Tool) -> grant.ToolGrant:
+    return grant.ToolGrant(
+        name=tool.tool_name,
+        version=tool.spec.version,
+        endpoint=tool.endpoint,
+        input_schema=tool.input_schema(),
+        output_schema=tool.output_schema(),
+        capabilities_required=tuple(sorted(tool.spec.capabilities_required)),
+        idempotent=tool.spec.idempotent,
+        timeout_ms=tool.spec.timeout_ms,
+    )

@@ -1,0 +1,172 @@
+"""What every model of a kind has in common: camelCase on the wire, frozen, rules that Python and the API server share.
+
+Apart because a rule written twice drifts. A `Rule` carries its CEL and its Python, a `ListOf` its merge keys; models
+read themselves strictly from a person's file and tolerantly from a cluster, whose CRDs may be newer than this code.
+It must never put a default into a schema: it would change what was signed. Defaults are attributes' values here.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+VALIDATIONS = "x-kubernetes-validations"
+
+
+class InvalidManifest(ValueError):  # noqa: N818 - it is what the manifest is
+    """A document that is not what its kind says. `problems` are (path, what to do) pairs, in the document's order."""
+
+    def __init__(self, what: str, problems: tuple[tuple[str, str], ...]) -> None:
+        super().__init__("; ".join(f"{path}: {message}" if path else message for path, message in problems))
+        self.what = what
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule in two languages: `cel` for the API server, `holds` for us. As metadata of a field, or in `rules`."""
+
+    cel: str
+    message: str
+    holds: Callable[[Any], bool]
+
+    def verify(self, value: object) -> object:
+        """Give the value back, or raise with the rule's message."""
+        if not self.holds(value):
+            raise PydanticCustomError("rule", "{said}", {"said": self.message})
+        return value
+
+    def document(self) -> dict[str, str]:
+        """As it stands in a CRD."""
+        return {"rule": self.cel, "message": self.message}
+
+    def __get_pydantic_core_schema__(self, source: type[object], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.verify, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        made = handler(core)
+        made[VALIDATIONS] = [*made.get(VALIDATIONS, []), self.document()]
+        return made
+
+
+@dataclass(frozen=True, eq=False)  # hashed by identity: typing wants metadata hashable
+class Says:
+    """Words that only the CRD needs, such as list types and enums; nothing is checked by it."""
+
+    words: Mapping[str, Any]
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(core), **self.words}
+
+
+class Shape(BaseModel):
+    """A piece of a kind. `rules` hold across its fields."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True, extra="ignore"
+    )
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _verify_rules(self) -> Self:
+        for rule in self.rules:
+            rule.verify(self)
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        made = handler(core)
+        if cls.rules:
+            handler.resolve_ref_schema(made)[VALIDATIONS] = [rule.document() for rule in cls.rules]
+        return made
+
+    @classmethod
+    def read_strictly(cls, document: object) -> Self:
+        """Read what a person wrote: exact types, no unknown fields; raises InvalidManifest."""
+        try:
+            text = json.dumps(document, allow_nan=False, default=_plain)
+        except (TypeError, ValueError) as error:
+            raise InvalidManifest(cls.__name__, (("", f"not a document of plain values: {error}"),)) from None
+        try:
+            return cls.model_validate_json(text, strict=True, extra="forbid", by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise InvalidManifest(cls.__name__, problems_of(cls, error)) from None
+
+    @classmethod
+    def read_tolerantly(cls, document: object) -> Self:
+        """Read what a cluster holds: fields of a newer version are passed over; raises InvalidManifest."""
+        try:
+            return cls.model_validate(document, by_alias=True, by_name=False)
+        except ValidationError as error:
+            raise InvalidManifest(cls.__name__, problems_of(cls, error)) from None
+
+    def document(self) -> dict[str, Any]:
+        """As it was written: aliases, only what was set, plain values."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+def _plain(value: object) -> str:
+    """Dates are what YAML makes of unquoted 2026-01-01; Kubernetes sees the text."""
+    if hasattr(value, "isoformat"):
+        return str(value.isoformat())
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
+
+
+def problems_of(cls: type[BaseModel], error: ValidationError) -> tuple[tuple[str, str], ...]:
+    """What pydantic found, as (path, what to do) pairs for a person."""
+    problems = []
+    for problem in error.errors(include_url=False):
+        path = _path(problem["loc"])
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            message = "unknown field" + _did_you_mean(cls, problem["loc"])
+        elif problem["type"] == "missing":
+            message = "is required"
+        elif not isinstance(problem["input"], dict | list):
+            message = f"{message} (got {str(problem['input'])[:80]!r})"
+        problems.append((path, message[:1].lower() + message[1:]))
+    return tuple(problems)
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    made = ""
+    for part in loc:
+        made += f"[{part}]" if isinstance(part, int) else f".{part}" if made else part
+    return made
+
+
+def _did_you_mean(cls: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    at: object = cls
+    for part in loc[:-1]:
+        at = _field_type(at, part)
+    if not (isinstance(at, type) and issubclass(at, BaseModel)):
+        return ""
+    known = [field.alias or name for name, field in at.model_fields.items()]
+    wrong = to_camel(str(loc[-1]))
+    near = get_close_matches(wrong, known, n=1, cutoff=0.7)
+    return f": did you mean {near[0]}?" if near else f": expected {', '.join(known)}"
+
+
+def _field_type(at: object, part: int | str) -> object:
+    """The model that `part` of a model leads to, seen through lists and optionals; None where there is none."""
+    if isinstance(part, int):
+        return at
+    if not (isinstance(at, type) and issubclass(at, BaseModel)):
+        return None
+    annotation = next((f.annotation for n, f in at.model_fields.items() if part in (f.alias, n)), None)
+    return _model_within(annotation)
+
+
+def _model_within(annotation: object) -> object:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if found := _model_within(inner):
+            return found
+    return None
