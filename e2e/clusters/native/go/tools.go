@@ -5,5 +5,4 @@ package native
 
 import (
 	_ "helm.sh/helm/v3/cmd/helm"
-	_ "sigs.k8s.io/metrics-server/cmd/metrics-server"
 )

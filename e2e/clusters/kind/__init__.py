@@ -1,0 +1,1 @@
+"""The cluster by kind: Kubernetes inside a container of Docker or Podman."""
