@@ -1,4 +1,5 @@
 """Metrics, spans, logs and the audit journal, by the names that dashboards rely on.
 
-Never decides anything, and never stands in the way of a call.
+`logs` JSON lines · `metrics` Prometheus · `spans` the sampled `kernel.syscall` span, `otlp` its exporter · `journal` the
+file of audit records. Never decides anything, and never stands in the way of a call.
 """

@@ -1,0 +1,104 @@
+"""One syscall on its way through: who asks, on what standing, until when, and what came of it so far.
+
+Apart because router, policies and handlers all read it and none should own it. A call is the one mutable thing on the
+path: handlers note their subject, engine and usage on it, and the audit record is made from it at the end. It must never
+hold the caller's body once the params are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from aion.api.syscall import Context, Engine
+from aion.syscalls.budgets import Ledger
+from aion.syscalls.rights import NO_RIGHTS, Rights
+
+_NO_PARAMS = msgspec.Raw(b"{}")
+_NO_CONTEXT = Context()
+
+KERNEL = Engine("kernel", "aion")
+"""Who answers what no handler has claimed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who stands at the door. `via` is how that is known: `socket` (the Pod's own), or `hmac`.
+
+    `agent_id` may be empty where a signature speaks for a whole tenant; then the body says which of its agents.
+    """
+
+    tenant: str
+    agent_id: str
+    via: str = "socket"
+
+
+@dataclass(slots=True)
+class Standing:
+    """One agent's place in this process: its rights now, its account, and how many of its calls are under way.
+
+    Rights are replaced by one assignment when a new grant comes; account and seats live on.
+    """
+
+    rights: Rights
+    ledger: Ledger = field(default_factory=Ledger)
+    inflight: int = 0
+
+
+def nobody() -> Standing:
+    """The standing of a caller who is not known yet: it may do nothing."""
+    return Standing(NO_RIGHTS)
+
+
+class Nesting(Protocol):
+    """The router, as a handler sees it."""
+
+    async def nested(self, within: Call, name: str, params: msgspec.Raw, *, held: frozenset[str]) -> bytes:
+        """Do a syscall within a call, with no more than the `held` capabilities; raises SyscallError."""
+
+
+Work = Callable[[], Awaitable[bytes]]
+"""What an admitted call still has to do: its result, as JSON."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One syscall. Times are seconds of the monotonic clock, but for `started_ns` (since the epoch)."""
+
+    name: str
+    caller: Caller
+    audit_id: str
+    started: float
+    started_ns: int
+    router: Nesting
+    standing: Standing
+    params: msgspec.Raw = _NO_PARAMS
+    context: Context = _NO_CONTEXT
+    held: frozenset[str] = frozenset()
+    """The capabilities in force: the agent's, and within a tool's call only those that the Tool has too."""
+    caps_required: tuple[str, ...] = ()
+    usd_max: int | None = None
+    deadline: float = float("inf")
+    slowest: str = ""
+    """Which limit set the deadline, for the message of a time-out."""
+    within: Call | None = None
+    tool: str = ""
+    """The tool that makes this nested call; empty for a call of the agent's own code."""
+    subject: str = ""
+    engine: Engine = KERNEL
+    micro_usd: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+
+    @property
+    def rights(self) -> Rights:
+        """What the agent may do, by the grant in force."""
+        return self.standing.rights
+
+    def by(self, *, seconds: float, limit: str) -> None:
+        """Be done within `seconds` of the start; the tightest of all limits holds."""
+        if self.started + seconds < self.deadline:
+            self.deadline, self.slowest = self.started + seconds, limit

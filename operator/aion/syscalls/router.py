@@ -1,0 +1,300 @@
+"""The path of every syscall: identify, admit, dispatch, settle, audit. Gateway and kernel share it.
+
+Apart because both must decide alike, whatever door the call came in by. It must never let a call pass without a record:
+the record is written, or the answer is E_UNAVAILABLE. Between the check of a budget and its reservation there is no
+await. A call that succeeds makes no log line and no span unless it was sampled.
+"""
+
+import asyncio
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from aion.api import channel, errors, ids, syscall
+from aion.syscalls import policies, records
+from aion.syscalls.call import Call, Caller, Standing, Work, nobody
+from aion.syscalls.handler import Handler
+from aion.telemetry import logs, spans
+from aion.telemetry.metrics import SyscallMetrics
+
+MAX_DEPTH = 4  # a tool that calls a tool that calls a tool: an agent's call is depth 0
+_BUSY_RETRY_MS = 50  # a seat is free again after one call's time
+_JSON = (b"content-type", b"application/json")
+_MAX_NAME = 64
+
+_log = logs.get("syscalls")
+
+Headers = tuple[tuple[bytes, bytes], ...]
+_HEADERS: Headers = (_JSON,)
+
+
+class Reply(NamedTuple):
+    """An answer, ready for the wire."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class Door(Protocol):
+    """Who may stand before the router."""
+
+    def standing(self, caller: Caller, agent_id: str) -> Standing:
+        """The standing of the agent that speaks, `agent_id` being what its request says.
+
+        Raises Unavailable without a valid grant, TenantMismatch or PolicyDenied for somebody else's agent.
+        """
+
+
+class AuditSink(Protocol):
+    """Where records go."""
+
+    def check(self) -> None:
+        """Raise Unavailable where the next record could not be kept."""
+
+    def next_n(self) -> int:
+        """The number of the next record."""
+
+    def append(self, record: channel.AuditRecord, *, urgent: bool) -> None:
+        """Keep a record; where it is urgent, before returning, or raise Unavailable."""
+
+
+class Clock(NamedTuple):
+    """Time and chance, given so that tests can hold them still."""
+
+    monotonic: Callable[[], float] = time.monotonic
+    epoch_ns: Callable[[], int] = time.time_ns
+    random_bytes: Callable[[int], bytes] = os.urandom
+    toss: Callable[[], float] = random.random
+
+
+def owner_only(standing: Standing, agent_id: str) -> Standing:
+    """The standing, if the agent that a request names is the one that speaks; raises TenantMismatch or PolicyDenied."""
+    own = standing.rights
+    if agent_id and agent_id != own.agent_id:
+        try:
+            tenant, _ = ids.parse_agent_id(agent_id)
+        except ValueError as error:
+            raise errors.BadRequest(f"agent_id: {error}") from None
+        if tenant != own.tenant:
+            raise errors.TenantMismatch(f"got an agent of tenant {tenant}, the caller is {own.agent_id}")
+        raise errors.PolicyDenied(
+            f"got agent_id {agent_id}, the caller is {own.agent_id}",
+            rule=f"identity.self@rev{own.grant.policy_revision}: an agent speaks for itself",
+        )
+    return standing
+
+
+class Router:
+    """One process's syscalls."""
+
+    def __init__(
+        self,
+        *,
+        door: Door,
+        handlers: Sequence[Handler],
+        audit: AuditSink,
+        metrics: SyscallMetrics,
+        tracer: spans.Spans | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._door = door
+        self._handlers: Mapping[str, Handler] = {handler.name: handler for handler in handlers}
+        self._audit = audit
+        self._metrics = metrics
+        self._spans: spans.Spans = tracer or spans.NoSpans()
+        self._clock = clock or Clock()
+        self._policy = policies.AllOf([policies.HoldsCapabilities(self._handlers), policies.MayCall(self._handlers)])
+        self._random = b""
+        self._syscalls = self._tokens_in = self._tokens_out = self._micro_usd = 0
+
+    async def handle(self, name: str, body: bytes, caller: Caller) -> Reply:
+        """Answer `POST /v1/syscall/{name}`. Whatever happens there is an answer, and a record of it."""
+        call = self._open(name, caller)
+        try:
+            self._identify(call, body)
+            result = await self._seated(call)
+            usage = self._close(call, None)
+        except errors.SyscallError as error:
+            return self._refuse(call, error)
+        except asyncio.CancelledError:
+            self._refuse(call, errors.Unavailable("the process is stopping"))
+            raise
+        except Exception:  # noqa: BLE001 - the outermost loop of a call: a bug is answered and recorded like any failure
+            _log.exception("a syscall broke", syscall=name[:_MAX_NAME], audit_id=call.audit_id)
+            return self._refuse(call, errors.Unavailable(f"an internal error, see the log at {call.audit_id}"))
+        return Reply(200, _HEADERS, syscall.ok(result, usage, call.engine, call.audit_id))
+
+    async def nested(self, within: Call, name: str, params: msgspec.Raw, *, held: frozenset[str]) -> bytes:
+        """Do a syscall that a tool makes within a call: same door, same policies, same record, fewer capabilities."""
+        call = self._open(name, within.caller)
+        call.within, call.tool = within, within.subject
+        try:
+            self._identify_nested(call, within, params, held)
+            result = await self._perform(call)
+            self._close(call, None)
+        except errors.SyscallError as error:
+            self._close(call, error)
+            raise
+        except asyncio.CancelledError:
+            self._close(call, errors.Unavailable("the call that this one belongs to is over"))
+            raise
+        return result
+
+    def _open(self, name: str, caller: Caller) -> Call:
+        now = self._clock.epoch_ns()
+        if len(self._random) < 10:
+            self._random = self._clock.random_bytes(2560)
+        drawn, self._random = self._random[:10], self._random[10:]
+        return Call(
+            name=name,
+            caller=caller,
+            audit_id=ids.audit_id(now // 1_000_000, drawn),
+            started=self._clock.monotonic(),
+            started_ns=now,
+            router=self,
+            standing=nobody(),
+        )
+
+    def _identify(self, call: Call, body: bytes) -> None:
+        """Say who asks for what, by which rights and until when."""
+        self._known(call)
+        request = syscall.decode(body, name=call.name)
+        call.standing = self._door.standing(call.caller, request.agent_id)
+        limits = call.rights.grant.limits
+        if len(body) > limits.max_body_bytes:
+            raise too_large(len(body), limits.max_body_bytes)
+        call.params, call.context, call.caps_required = request.params, request.context, request.caps_required
+        call.held, call.usd_max = call.rights.capabilities, request.budget.micro_usd
+        call.by(seconds=limits.syscall_timeout_ms / 1000, limit="the policy's limits.syscall_timeout_ms")
+        if request.budget.latency_ms is not None:
+            call.by(seconds=request.budget.latency_ms / 1000, limit="the request's budget.latency_ms")
+
+    def _identify_nested(self, call: Call, within: Call, params: msgspec.Raw, held: frozenset[str]) -> None:
+        """The same for a call within a call: the outer one's identity and deadline, and fewer capabilities."""
+        self._known(call)
+        depth = _depth(call)
+        if depth > MAX_DEPTH:
+            raise errors.PolicyDenied(
+                f"syscalls within syscalls, {depth} deep: expected at most {MAX_DEPTH}",
+                rule="syscalls.depth: a tool's call may make calls of its own, not without end",
+            )
+        call.standing = self._door.standing(within.caller, within.rights.agent_id)
+        call.params, call.context = params, within.context
+        call.held = held & within.held & call.rights.capabilities
+        call.deadline, call.slowest = within.deadline, within.slowest
+
+    def _known(self, call: Call) -> None:
+        if call.name not in self._handlers:
+            raise _unknown(call.name)
+
+    async def _seated(self, call: Call) -> bytes:
+        """Do the call on one of the agent's seats. A nested call shares its outer call's: it could not finish else."""
+        standing, most = call.standing, call.rights.grant.limits.max_concurrency
+        if standing.inflight >= most:
+            raise errors.Busy(
+                f"{standing.inflight} calls are under way, expected at most {most} at once",
+                retry_after_ms=_BUSY_RETRY_MS,
+            )
+        standing.inflight += 1
+        try:
+            return await self._perform(call)
+        finally:
+            standing.inflight -= 1
+
+    async def _perform(self, call: Call) -> bytes:
+        """Admit, reserve, work, settle."""
+        self._audit.check()
+        self._policy.verify(call)
+        handler = self._handlers[call.name]
+        work = handler.admit(call)
+        worst = handler.worst_case(call)
+        grant, ledger = call.rights.grant, call.standing.ledger
+        ledger.reserve(worst, agent_max=grant.budget_micro_usd, call_max=_tightest(grant.call_micro_usd, call.usd_max))
+        try:
+            return await self._timed(call, work)
+        finally:
+            ledger.settle(worst, call.micro_usd)
+
+    async def _timed(self, call: Call, work: Work) -> bytes:
+        left = call.deadline - self._clock.monotonic()
+        try:
+            async with asyncio.timeout(left):
+                return await work()
+        except TimeoutError:
+            given = (call.deadline - call.started) * 1000
+            raise errors.TimedOut(
+                f"{call.name} {call.subject} was not done within {given:.0f} ms, {call.slowest}",
+                details={"timeout_ms": round(given), "limit": call.slowest},
+            ) from None
+
+    def _refuse(self, call: Call, error: errors.SyscallError) -> Reply:
+        try:
+            usage = self._close(call, error)
+        except errors.Unavailable as unwritten:
+            error, usage = unwritten, syscall.Usage()
+        headers: Headers = _HEADERS
+        if error.retry_after_ms is not None:
+            headers = (_JSON, (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))
+        return Reply(error.http_status, headers, syscall.failure(error, usage, call.audit_id))
+
+    def _close(self, call: Call, error: errors.SyscallError | None) -> syscall.Usage:
+        """Count the call, make its span if somebody will see it, and record it; raises Unavailable where it cannot."""
+        latency = (self._clock.monotonic() - call.started) * 1000
+        self._metrics.observe(call.name, records.decision(error), latency_ms=latency)
+        self._count(call)
+        parent = spans.parent_of(call.context.traceparent) if call.context.traceparent else None
+        record = records.record(call, error, n=self._audit.next_n(), latency_ms=latency, parent=parent)
+        if self._spans.live and spans.wanted(
+            parent, failed=error is not None, ratio=call.rights.grant.trace_ratio, toss=self._clock.toss
+        ):
+            self._spans.record(records.span(record, call.started_ns, parent, error))
+        self._audit.append(record, urgent=error is not None)
+        return syscall.Usage(
+            latency_ms=latency, micro_usd=call.micro_usd, tokens_in=call.tokens_in, tokens_out=call.tokens_out
+        )
+
+    def _count(self, call: Call) -> None:
+        self._syscalls += 1
+        self._tokens_in += call.tokens_in
+        self._tokens_out += call.tokens_out
+        self._micro_usd += call.micro_usd
+
+    @property
+    def totals(self) -> channel.Totals:
+        """What this process's callers have used since it started."""
+        return channel.Totals(
+            syscalls=self._syscalls,
+            tokens_in=self._tokens_in,
+            tokens_out=self._tokens_out,
+            micro_usd=self._micro_usd,
+        )
+
+
+def too_large(got: int, most: int) -> errors.BadRequest:
+    """The body is longer than policy lets it be."""
+    return errors.BadRequest(f"the body has {got} bytes or more, expected at most {most} (limits.max_body_bytes)")
+
+
+def _unknown(name: str) -> errors.NoSuchSyscall:
+    if name in syscall.NAMES:
+        return errors.NoSuchSyscall(f"{name} is a syscall of {syscall.SCHEMA} that is not served here")
+    return errors.NoSuchSyscall(f"got syscall {name[:_MAX_NAME]!r}, expected one of {', '.join(syscall.NAMES)}")
+
+
+def _depth(call: Call) -> int:
+    depth, at = 0, call.within
+    while at is not None:
+        depth, at = depth + 1, at.within
+    return depth
+
+
+def _tightest(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)

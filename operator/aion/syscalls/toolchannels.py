@@ -1,0 +1,106 @@
+"""The kept connections to tool runners: one an endpoint, dialled at the first call and again after it broke.
+
+Apart because when to dial, and whether a lost call may be asked again, is policy; a connection (`toollink`) knows only
+itself. It must never ask a tool twice whose author did not say that this is harmless.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from aion.api import errors, toolcall
+from aion.syscalls.toollink import Ask, BrokenLink, Link
+
+_DIAL_S = 5.0
+_PING_S = 20.0
+_MAX_FRAME = toolcall.MAX_RESULT_BYTES + (64 << 10)  # a result and its envelope
+
+Sign = Callable[[str], Mapping[str, str]]
+"""The headers that sign a GET of this request target; raises Unavailable where there is no key."""
+
+
+class Tools(Protocol):
+    """How a tool is called."""
+
+    async def invoke(self, endpoint: str, ask: Ask, *, idempotent: bool) -> bytes:
+        """The tool's result as JSON; raises SyscallError."""
+
+
+class ToolChannels:
+    """Every runner that this process speaks to."""
+
+    def __init__(self, sign: Sign) -> None:
+        self._sign = sign
+        self._session: aiohttp.ClientSession | None = None
+        self._links: dict[str, Link] = {}
+        self._dialling: dict[str, asyncio.Task[Link]] = {}
+
+    async def invoke(self, endpoint: str, ask: Ask, *, idempotent: bool) -> bytes:
+        """Call the tool at `endpoint`. A connection that breaks meanwhile is an UpstreamFailed.
+
+        Asked again once, on a new connection, where the question had not gone out or the tool is idempotent.
+        """
+        try:
+            return await (await self._link(endpoint)).call(ask)
+        except BrokenLink as broken:
+            if broken.sent and not idempotent:
+                raise _lost(endpoint, broken) from None
+        try:
+            return await (await self._link(endpoint)).call(ask)
+        except BrokenLink as broken:
+            raise _lost(endpoint, broken) from None
+
+    async def keep(self, endpoints: frozenset[str]) -> None:
+        """Close the connections to every other endpoint: no grant names it any more."""
+        for endpoint in [each for each in self._links if each not in endpoints]:
+            await self._links.pop(endpoint).close()
+
+    async def close(self) -> None:
+        """End every connection."""
+        for task in self._dialling.values():
+            task.cancel()
+        await self.keep(frozenset())
+        if self._session is not None:
+            await self._session.close()
+
+    async def _link(self, endpoint: str) -> Link:
+        link = self._links.get(endpoint)
+        if link is not None and not link.broken:
+            return link
+        dialling = self._dialling.get(endpoint)
+        if dialling is None:
+            # In a task of its own: many calls may wait for it, and the first may time out before the others.
+            dialling = self._dialling[endpoint] = asyncio.create_task(self._dial(endpoint), name="tool-dial")
+            dialling.add_done_callback(lambda _done: self._dialling.pop(endpoint, None))
+        return await asyncio.shield(dialling)
+
+    async def _dial(self, endpoint: str) -> Link:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None, sock_connect=_DIAL_S)
+            )
+        url = endpoint.rstrip("/") + toolcall.PATH
+        try:
+            async with asyncio.timeout(_DIAL_S):
+                socket = await self._session.ws_connect(
+                    url, headers=self._sign(urlsplit(url).path), heartbeat=_PING_S, max_msg_size=_MAX_FRAME, compress=0
+                )
+        except aiohttp.WSServerHandshakeError as error:
+            raise errors.UpstreamFailed(
+                f"the tool runner at {endpoint} refused the connection with HTTP {error.status}"
+            ) from None
+        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+            said = str(error) or f"no answer within {_DIAL_S:.0f} s"
+            raise errors.UpstreamFailed(f"the tool runner at {endpoint} cannot be reached: {said}") from None
+        link = self._links[endpoint] = Link(socket)
+        return link
+
+
+def _lost(endpoint: str, broken: BrokenLink) -> errors.UpstreamFailed:
+    return errors.UpstreamFailed(
+        f"the connection to the tool runner at {endpoint} broke during the call: {broken}",
+        details={"outcome": "unknown" if broken.sent else "not begun"},
+    )
