@@ -8,18 +8,16 @@ wait for a slow subscriber: a full queue drops its oldest rows, and says so.
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import msgspec
 import structlog
-from prometheus_client import Counter
 
-from aion.api import errors
+from aion.api import errors, event
+from aion.kernel.clock import wall_ms
 from aion.kernel.store import Row, Store
-
-TOPICS = ("kernel.syscalls", "kernel.scheduler", "kernel.gc", "kernel.policy", "kernel.agents")
-"""The topics of the contract; `topics=` names any of them."""
 
 QUEUE = 2_000
 """Rows that one subscriber may be behind: 4 s at 500 events/s, about 1.2 MiB."""
@@ -27,7 +25,6 @@ QUEUE = 2_000
 PAGE = 500
 """Rows read from the store at once."""
 
-_dropped = Counter("aion_events_dropped_total", "Events that a slow sink did not get, and was told so.", ["sink"])
 _log = structlog.get_logger()
 
 
@@ -43,20 +40,24 @@ class Interest:
         return row.topic in self.topics and (self.tenant is None or row.tenant == self.tenant)
 
 
-def gap(first: int, last: int) -> bytes:
-    """Return the row that stands for events which were lost: numbers first to last, both lost."""
-    return b'{"type":"gap","from":%d,"to":%d}' % (first, last)
+def gap(first: int, last: int, *, now_ms: int) -> bytes:
+    """Return the row that stands for the lost numbers `from` to `to`, both included, of whatever topic."""
+    lost = event.gap(topic="*", after=first - 1, upto=last, now_ms=now_ms, reason="not kept, or read too slowly")
+    return event.encode(msgspec.structs.replace(lost, fields={**lost.fields, "from": first, "to": last}))
 
 
 class Subscription:
     """One subscriber's queue: bounded, oldest out first, never silent about it."""
 
-    def __init__(self, interest: Interest, *, position: int, limit: int = QUEUE) -> None:
+    def __init__(
+        self, interest: Interest, *, position: int, limit: int = QUEUE, dropped: Callable[[], None] = lambda: None
+    ) -> None:
         self.interest = interest
         self.position = position
         """Everything up to this number is history and not in the queue."""
         self._rows: deque[Row] = deque()
         self._limit = limit
+        self._dropped = dropped
         self._lost: tuple[int, int] | None = None
         self._news = asyncio.Event()
 
@@ -68,7 +69,7 @@ class Subscription:
             if len(self._rows) >= self._limit:
                 oldest = self._rows.popleft()
                 self.lose(oldest.seq, oldest.seq)
-                _dropped.labels("stream").inc()
+                self._dropped()
             self._rows.append(row)
         if self._rows:
             self._news.set()
@@ -82,7 +83,7 @@ class Subscription:
         """Wait for news and return all of it as JSON rows, a gap first."""
         await self._news.wait()
         self._news.clear()
-        out = [gap(*self._lost)] if self._lost else []
+        out = [gap(*self._lost, now_ms=wall_ms())] if self._lost else []
         out += [row.json() for row in self._rows]
         self._lost = None
         self._rows.clear()
@@ -92,9 +93,10 @@ class Subscription:
 class Bus:
     """Reads the store's stream once and hands it to every subscriber of this replica."""
 
-    def __init__(self, store: Store, *, queue: int = QUEUE) -> None:
+    def __init__(self, store: Store, *, queue: int = QUEUE, dropped: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._queue = queue
+        self._dropped = dropped
         self._position = 0
         self._subscriptions: set[Subscription] = set()
         self._started = asyncio.Event()
@@ -132,13 +134,13 @@ class Bus:
         bounds = await self._store.bounds()
         at = max(since, bounds.birth - 1) if since == 0 else since
         if lost := bounds.lost_after(since):
-            yield [gap(*lost)]
+            yield [gap(*lost, now_ms=wall_ms())]
             at = lost[1]
         while at < upto:
             rows = await self._store.read(at, limit=PAGE)
             if not rows:
                 return
-            out = [gap(at + 1, rows[0].seq - 1)] if rows[0].seq > at + 1 else []
+            out = [gap(at + 1, rows[0].seq - 1, now_ms=wall_ms())] if rows[0].seq > at + 1 else []
             out += [row.json() for row in rows if row.seq <= upto and interest.covers(row)]
             at = rows[-1].seq
             if out:
@@ -146,7 +148,7 @@ class Bus:
 
     @contextmanager
     def _subscribed(self, interest: Interest) -> Iterator[Subscription]:
-        live = Subscription(interest, position=self._position, limit=self._queue)
+        live = Subscription(interest, position=self._position, limit=self._queue, dropped=self._dropped)
         self._subscriptions.add(live)
         try:
             yield live

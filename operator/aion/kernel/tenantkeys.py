@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from aion.api import errors
+from aion.api import errors, labels
 from aion.kernel.cluster import ApiError, Cluster
 from aion.kernel.reviews import Memory
 
-SECRET = "aion-tenant-keys"  # noqa: S105 - its name, not its content
 KEEP_S = 30.0
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -46,7 +45,7 @@ class ClusterKeys:
         known = self._rings.get(tenant)
         if known is None:
             try:
-                secret = await self._cluster.get(f"/api/v1/namespaces/{tenant}/secrets/{SECRET}")
+                secret = await self._cluster.get(f"/api/v1/namespaces/{tenant}/secrets/{labels.TENANT_KEYS}")
             except ApiError as failed:
                 raise errors.Unavailable(f"the tenant's keys cannot be read ({failed}); retry") from failed
             known = _ring((secret or {}).get("data") or {})

@@ -1,0 +1,185 @@
+"""Who asks: one question, three proofs (HMAC v1, a gateway's token, an operator's token), one answer.
+
+It stands apart so that no route ever reads a header. It must never fall back from a proof that failed to a weaker
+one, and never say more to a stranger than which header to fix.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from aion.api import errors, ids, labels, signing
+from aion.kernel.cluster import ApiError
+from aion.kernel.reviews import Bearer, Reviews
+from aion.kernel.store import Store
+from aion.kernel.tenantkeys import TenantKeys
+
+EVENTS_PATH = "/v1/events/stream"
+AGENTS_PATH = "/v1/agents"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be proved: the request as it came, its body whole."""
+
+    method: str
+    target: str
+    headers: Mapping[str, str]
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks. `tenant=None` is an operator, who speaks for no tenant; `agent_id` is "" where no agent is named."""
+
+    tenant: str | None
+    agent_id: str
+    via: str
+    """`hmac`, `token` or `operator`."""
+    pod: str = ""
+    pod_uid: str = ""
+
+    def owns(self, agent_id: str) -> None:
+        """Return when this caller may speak for that agent; raises TenantMismatch, PolicyDenied or BadRequest."""
+        try:
+            tenant, _ = ids.parse_agent_id(agent_id)
+        except ValueError as malformed:
+            raise errors.BadRequest(str(malformed)) from None
+        if self.tenant != tenant:
+            raise errors.TenantMismatch(
+                f"{agent_id} belongs to tenant {tenant!r}, the caller proved {self.tenant!r}", rule="identity.tenant"
+            )
+        if self.agent_id and self.agent_id != agent_id:
+            raise errors.PolicyDenied(f"the caller is {self.agent_id}, not {agent_id}", rule="identity.agent")
+
+
+class Authority(Protocol):
+    """Decides who asks."""
+
+    async def caller(self, asked: Asked, *, path: str) -> Caller:
+        """Return who asks; raises Unauthenticated, Forbidden or Unavailable."""
+
+
+class _Noted(signing.ReplayCache):
+    """Notes the nonce of a right MAC, so that it can be claimed in the shared store after the pure check."""
+
+    nonce = ""
+
+    def remember(self, tenant: str, nonce: str, *, timestamp_ms: int, now_ms: int) -> None:  # noqa: ARG002
+        """Note the nonce; the store decides whether it is new."""
+        self.nonce = f"{tenant}:{nonce}"
+
+
+class Signed:
+    """HMAC v1 over the tenant's keys; a nonce is claimed in the store, so every replica knows it."""
+
+    def __init__(self, keys: TenantKeys, store: Store, *, now_ms: Callable[[], int]) -> None:
+        self._keys = keys
+        self._store = store
+        self._now_ms = now_ms
+
+    async def caller(self, asked: Asked, *, path: str) -> Caller:  # noqa: ARG002 - a tenant's key opens no path by itself
+        """Return who signed; raises BadSignature, ClockSkew, Replay or Unavailable."""
+        signature = asked.headers.get("x-sig-hmac", "")
+        if signature and not signature.lstrip().startswith("v1="):
+            raise errors.BadSignature(
+                "X-Sig-HMAC without `v1=` is the legacy MAC over the body alone, which this kernel does not accept: "
+                "sign by version 1 (aion_sdk does)"
+            )
+        ring = await self._keys.ring(asked.headers.get(signing.TENANT.lower(), ""))
+        noted = _Noted()
+        signer = signing.verify(
+            asked.headers,
+            asked.method,
+            asked.target,
+            asked.body,
+            keys=lambda _, key_id: ring.get(key_id),
+            now_ms=self._now_ms(),
+            seen=noted,
+        )
+        # Remembered from now, for as long as any clock could still take its timestamp.
+        if not await self._store.claim_nonce(noted.nonce, ttl_ms=2 * signing.WINDOW_MS + signing.SKEW_MS):
+            raise errors.Replay("this nonce was used before: make a fresh one for every request, also for a retry")
+        return Caller(tenant=signer.tenant, agent_id=signer.agent_id, via="hmac")
+
+
+class Tokens:
+    """ServiceAccount tokens: an agent's own (audience `aion-kernel`), or a person's or machine's that RBAC lets in."""
+
+    def __init__(self, reviews: Reviews, *, audience: str) -> None:
+        self._reviews = reviews
+        self._audience = audience
+
+    async def gateway(self, asked: Asked) -> Caller:
+        """Return the agent whose gateway asks; raises BadSignature, PolicyDenied or Unavailable."""
+        bearer = await self._who(_token(asked), audience=self._audience)
+        if bearer is None:
+            raise errors.BadSignature(f"the bearer token is not valid for audience {self._audience!r}")
+        caller = _agent(bearer)
+        if caller is None:
+            raise errors.PolicyDenied(
+                f"{bearer.username} is not an agent's ServiceAccount (agent-<name>)", rule="identity.gateway"
+            )
+        return caller
+
+    async def caller(self, asked: Asked, *, path: str) -> Caller:
+        """Return an agent, or an operator whom RBAC allows to get this path."""
+        token = _token(asked)
+        bearer = await self._who(token, audience=self._audience) or await self._who(token, audience=None)
+        if bearer is None:
+            raise errors.BadSignature("the bearer token is not valid, neither for this kernel nor for the cluster")
+        if await self._may(bearer, path=path):
+            return Caller(tenant=None, agent_id="", via="operator")
+        if (caller := _agent(bearer)) is not None:
+            return caller
+        raise errors.PolicyDenied(
+            f"{bearer.username} may not get {path}: bind it to a ClusterRole with nonResourceURLs [{path!r}], verbs [get]",
+            rule="rbac.nonResourceURLs",
+        )
+
+    async def _who(self, token: str, *, audience: str | None) -> Bearer | None:
+        try:
+            return await self._reviews.who(token, audience=audience)
+        except ApiError as failed:
+            raise errors.Unavailable(f"the token cannot be reviewed: {failed}") from failed
+
+    async def _may(self, bearer: Bearer, *, path: str) -> bool:
+        try:
+            return await self._reviews.may_path(bearer, verb="get", path=path)
+        except ApiError as failed:
+            raise errors.Unavailable(f"the caller's rights cannot be reviewed: {failed}") from failed
+
+
+class Either:
+    """A bearer token where one is sent, else a signature."""
+
+    def __init__(self, tokens: Authority, signed: Authority) -> None:
+        self._tokens = tokens
+        self._signed = signed
+
+    async def caller(self, asked: Asked, *, path: str) -> Caller:
+        """Return who asks."""
+        chosen = self._tokens if "authorization" in asked.headers else self._signed
+        return await chosen.caller(asked, path=path)
+
+
+def _token(asked: Asked) -> str:
+    scheme, _, token = asked.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise errors.BadSignature("expected the header Authorization: Bearer <token>")
+    return token.strip()
+
+
+def _agent(bearer: Bearer) -> Caller | None:
+    account = bearer.service_account
+    name = labels.agent_of_service_account(account[1]) if account else None
+    if account is None or name is None:
+        return None
+    pod, pod_uid = bearer.pod
+    return Caller(
+        tenant=account[0],
+        agent_id=ids.agent_id(account[0], name),
+        via="token",
+        pod=pod,
+        pod_uid=pod_uid,
+    )

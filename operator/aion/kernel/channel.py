@@ -1,0 +1,218 @@
+"""`WS /v1/channel`: one connection per gateway. Grants and revocations go down; heartbeats and audit come up.
+
+It stands apart from the other routes because it is the one long-lived, two-way conversation, and because two of its
+rules are easy to break: audit batches are kept in the order in which they came (a batch that was acknowledged out of
+order would hide a lost one before it), and a record may only speak of the agent whose token opened the channel.
+It must never acknowledge what the store did not keep.
+"""
+
+import asyncio
+import contextlib
+import random
+
+import msgspec
+import structlog
+from fastapi import WebSocket, WebSocketDisconnect
+
+from aion.api import channel, errors, ids
+from aion.kernel import drafts, refusal
+from aion.kernel.auth import Caller, Tokens
+from aion.kernel.clock import wall_ms
+from aion.kernel.grants import Grants
+from aion.kernel.metrics import KernelMetrics
+from aion.kernel.store import Sighting, Store
+from aion.kernel.stream import asked
+
+HELLO_S = 10.0
+"""A gateway says who it is at once; this only has to cover a Pod that is starved of CPU."""
+
+ABSENT_S = 5.0
+"""The controller makes the Pod after the Agent, but our watch may lag behind: this long we wait before saying no."""
+
+RETRY_S = (0.2, 2.0)
+"""Between two attempts to keep an audit batch, with jitter."""
+
+UNAVAILABLE, DISAGREES, GARBLED = 1013, 4403, 4400
+
+_log = structlog.get_logger()
+
+
+class Channels:
+    """Serves the gateways of one replica."""
+
+    def __init__(
+        self, *, tokens: Tokens, grants: Grants, store: Store, metrics: KernelMetrics, silent_after_s: int = 90
+    ) -> None:
+        self._tokens = tokens
+        self._grants = grants
+        self._store = store
+        self._metrics = metrics
+        self._silent_after_s = silent_after_s
+
+    async def serve(self, socket: WebSocket) -> None:
+        """Serve one connection from its upgrade to its end."""
+        try:
+            caller = await self._tokens.gateway(asked(socket))
+        except errors.SyscallError as refused:
+            self._metrics.refused.labels(refused.code).inc()
+            await socket.send_denial_response(refusal.response(refused))
+            return
+        await socket.accept()
+        try:
+            hello = await _hello(socket, caller)
+            async with asyncio.timeout(HELLO_S):
+                await self._grants.registry.wait_synced()
+        except _Closing as closing:
+            await socket.close(code=closing.code, reason=closing.reason)
+        except TimeoutError:
+            await socket.close(code=UNAVAILABLE, reason="the kernel has not read the cluster yet; come back")
+        except WebSocketDisconnect:
+            return
+        else:
+            await self._converse(socket, caller, hello)
+
+    async def _converse(self, socket: WebSocket, caller: Caller, hello: channel.Hello) -> None:
+        tenant, name = ids.parse_agent_id(caller.agent_id)
+        self._metrics.channels.inc()
+        _log.info("channel.open", tenant=tenant, agent=name, pod=hello.pod, gateway=hello.version)
+        await self._tell("connected", tenant, name, pod=hello.pod)
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._grant(socket, tenant, name))
+                both.create_task(self._listen(socket, caller, hello))
+        except* _Closing as closing:
+            first = closing.exceptions[0]
+            if isinstance(first, _Closing):
+                await socket.close(code=first.code, reason=first.reason)
+        except* WebSocketDisconnect:
+            pass
+        finally:
+            self._metrics.channels.dec()
+            _log.info("channel.closed", tenant=tenant, agent=name, pod=hello.pod)
+        await self._tell("disconnected", tenant, name, pod=hello.pod)
+
+    async def _grant(self, socket: WebSocket, tenant: str, name: str) -> None:
+        """Send what the agent may do, at once and at every change."""
+        sent: channel.Down | None = None
+        with self._grants.registry.bells.listen(tenant) as bell:
+            await self._appeared(bell, tenant, name)
+            while True:
+                bell.clear()
+                found = self._grants.of(tenant, name)
+                frame: channel.Down = (
+                    channel.Granted(found) if found else channel.Revoked(f"there is no Agent {name} in {tenant} any more")
+                )
+                if frame != sent:
+                    await socket.send_text(channel.encode(frame).decode())
+                    sent = frame
+                    if found:
+                        await self._tell("granted", tenant, name, revision=found.policy_revision)
+                    else:
+                        await self._forget(tenant, name)
+                await bell.wait()
+
+    async def _appeared(self, bell: asyncio.Event, tenant: str, name: str) -> None:
+        """Return when the Agent is in the picture, or has had its time to come."""
+        try:
+            async with asyncio.timeout(ABSENT_S):
+                while self._grants.of(tenant, name) is None:
+                    await bell.wait()
+                    bell.clear()
+        except TimeoutError:
+            return
+
+    async def _forget(self, tenant: str, name: str) -> None:
+        self._metrics.forget(tenant, name)
+        await self._tell("revoked", tenant, name)
+        with contextlib.suppress(errors.Unavailable):
+            await self._store.forget(ids.agent_id(tenant, name))
+
+    async def _tell(self, kind: str, tenant: str, name: str, **fields: str | int) -> None:
+        """Publish what happened. Unlike audit this may be lost: the log has it too."""
+        agent_id = ids.agent_id(tenant, name)
+        with contextlib.suppress(errors.Unavailable):
+            await self._store.publish([drafts.of_agent(kind, tenant=tenant, agent=agent_id, now_ms=wall_ms(), **fields)])
+
+    async def _listen(self, socket: WebSocket, caller: Caller, hello: channel.Hello) -> None:
+        """Keep what the gateway reports; ends by WebSocketDisconnect or _Closing."""
+        await self._see(caller, hello, channel.Heartbeat(ts_ms=wall_ms(), inflight=0))
+        while True:
+            frame = _decoded(await socket.receive_text())
+            if isinstance(frame, channel.Heartbeat):
+                await self._see(caller, hello, frame)
+            elif isinstance(frame, channel.Audit):
+                upto = await self._keep(caller, frame)
+                await socket.send_text(channel.encode(channel.Ack(upto)).decode())
+            else:
+                raise _Closing(GARBLED, "hello is said once")
+
+    async def _see(self, caller: Caller, hello: channel.Hello, beat: channel.Heartbeat) -> None:
+        tenant, name = ids.parse_agent_id(caller.agent_id)
+        self._metrics.heartbeat(tenant, name)
+        sighting = Sighting(
+            agent_id=caller.agent_id,
+            tenant=tenant,
+            name=name,
+            via="gateway",
+            heard_ms=wall_ms(),
+            version=hello.version,
+            pod=hello.pod,
+            inflight=beat.inflight,
+            usage=msgspec.to_builtins(beat.usage),
+            policy_revision=self._grants.policy.revision,
+        )
+        try:
+            await self._store.see(sighting, ttl_s=self._silent_after_s)
+        except errors.Unavailable as unavailable:
+            _log.warning("heartbeat.lost", tenant=tenant, agent=name, reason=str(unavailable))
+
+    async def _keep(self, caller: Caller, batch: channel.Audit) -> int:
+        """Keep a batch, asking an unavailable store again for as long as the gateway stays; then return its last `n`."""
+        tenant, name = ids.parse_agent_id(caller.agent_id)
+        for record in batch.records:
+            if record.tenant != tenant or record.agent not in (caller.agent_id, name):
+                _log.error("audit.foreign", tenant=tenant, agent=name, claimed=f"{record.tenant} {record.agent}")
+                raise _Closing(DISAGREES, f"an audit record speaks of {record.agent[:60]} of {record.tenant[:40]}")
+        rows = [drafts.of_audit(record) for record in batch.records]
+        # The Pod's uid, not its name: a Pod that is made anew has the same name and a journal that starts at 1.
+        source = caller.pod_uid or f"{tenant}/{caller.pod}"
+        while True:
+            try:
+                kept = await self._store.record(source, rows)
+            except errors.Unavailable as unavailable:
+                _log.warning("audit.waiting", tenant=tenant, agent=name, reason=str(unavailable))
+                await asyncio.sleep(random.uniform(*RETRY_S))  # noqa: S311
+            else:
+                self._metrics.audit_records.inc(kept.fresh)
+                return kept.upto
+
+
+class _Closing(Exception):  # noqa: N818
+    """The connection ends with this code and reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason.encode()[:120].decode(errors="ignore")  # a close frame holds 123 bytes
+
+
+async def _hello(socket: WebSocket, caller: Caller) -> channel.Hello:
+    try:
+        async with asyncio.timeout(HELLO_S):
+            frame = _decoded(await socket.receive_text())
+    except TimeoutError:
+        raise _Closing(GARBLED, f"no hello within {HELLO_S:.0f} s") from None
+    if not isinstance(frame, channel.Hello):
+        raise _Closing(GARBLED, f"expected hello first, got {type(frame).__name__.lower()}")
+    if frame.agent_id != caller.agent_id:
+        raise _Closing(DISAGREES, f"the token is {caller.agent_id}'s, hello says {frame.agent_id}")
+    if not caller.pod or frame.pod != caller.pod:
+        raise _Closing(DISAGREES, f"the token was issued to Pod {caller.pod or '(none)'}, hello says {frame.pod}")
+    return frame
+
+
+def _decoded(text: str) -> channel.Up:
+    try:
+        return channel.decode_up(text)
+    except msgspec.DecodeError as garbled:
+        raise _Closing(GARBLED, f"not a frame of the channel: {garbled}") from None

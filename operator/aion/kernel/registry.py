@@ -1,0 +1,145 @@
+"""The kernel's picture of every Agent and Tool in the cluster, and a bell for whoever must act on a change.
+
+It stands apart so that grants are compiled from one consistent picture in memory and never from the API server. An
+object that cannot be read is left out and logged: for the kernel it does not exist. It must never be written to by
+anything but the two watches.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Generic, Protocol, Self, TypeVar
+
+import structlog
+
+from aion.api.agent import Agent
+from aion.api.tool import Tool
+from aion.kernel.cluster import Json
+
+_log = structlog.get_logger()
+
+Key = tuple[str, str]
+"""Namespace and name."""
+
+
+class Kind(Protocol):
+    """A model that can be read from the cluster."""
+
+    @classmethod
+    def from_cluster(cls, body: Json) -> Self:
+        """Read an object as the API server sends it; raises ValueError."""
+
+
+T = TypeVar("T", bound=Kind)
+
+
+class Bells:
+    """Events that are set when something of their tenant changed."""
+
+    def __init__(self) -> None:
+        self._by_tenant: dict[str, set[asyncio.Event]] = {}
+
+    @contextmanager
+    def listen(self, tenant: str) -> Iterator[asyncio.Event]:
+        """Lend an event that is set at each change; the listener clears it."""
+        bell = asyncio.Event()
+        listeners = self._by_tenant.setdefault(tenant, set())
+        listeners.add(bell)
+        try:
+            yield bell
+        finally:
+            listeners.discard(bell)
+            if not listeners and self._by_tenant.get(tenant) is listeners:
+                del self._by_tenant[tenant]
+
+    def ring(self, tenant: str) -> None:
+        """Tell the listeners of one tenant."""
+        for bell in self._by_tenant.get(tenant, ()):
+            bell.set()
+
+    def ring_all(self) -> None:
+        """Tell everybody."""
+        for listeners in self._by_tenant.values():
+            for bell in listeners:
+                bell.set()
+
+
+class Collection(Generic[T]):
+    """The objects of one kind by namespace and name: a `watch.Picture`."""
+
+    def __init__(self, kind: type[T], bells: Bells) -> None:
+        self._kind = kind
+        self._bells = bells
+        self._objects: dict[str, dict[str, T]] = {}
+        self.synced = asyncio.Event()
+
+    def get(self, namespace: str, name: str) -> T | None:
+        """Return one object."""
+        return self._objects.get(namespace, {}).get(name)
+
+    def of(self, namespace: str) -> tuple[T, ...]:
+        """Return a namespace's objects, ordered by name."""
+        held = self._objects.get(namespace, {})
+        return tuple(held[name] for name in sorted(held))
+
+    def all(self) -> list[tuple[Key, T]]:
+        """Return everything, ordered by namespace and name."""
+        return [
+            ((namespace, name), self._objects[namespace][name])
+            for namespace in sorted(self._objects)
+            for name in sorted(self._objects[namespace])
+        ]
+
+    def replace(self, objects: list[Json]) -> None:
+        """These are all there are."""
+        self._objects = {}
+        for body in objects:
+            self._keep(body)
+        self.synced.set()
+        self._bells.ring_all()
+
+    def put(self, body: Json) -> None:
+        """This one is new or changed."""
+        self._keep(body)
+        self._bells.ring(_key(body)[0])
+
+    def remove(self, body: Json) -> None:
+        """This one is gone."""
+        namespace, name = _key(body)
+        self._objects.get(namespace, {}).pop(name, None)
+        self._bells.ring(namespace)
+
+    def _keep(self, body: Json) -> None:
+        namespace, name = _key(body)
+        held = self._objects.setdefault(namespace, {})
+        try:
+            held[name] = self._kind.from_cluster(body)
+        except ValueError as unreadable:
+            held.pop(name, None)
+            _log.warning(
+                "registry.unreadable", kind=self._kind.__name__, tenant=namespace, name=name, reason=str(unreadable)
+            )
+
+
+class Registry:
+    """Agents, Tools, and the bells that ring when they change."""
+
+    def __init__(self) -> None:
+        self.bells = Bells()
+        self.agents: Collection[Agent] = Collection(Agent, self.bells)
+        self.tools: Collection[Tool] = Collection(Tool, self.bells)
+
+    @property
+    def synced(self) -> bool:
+        """Say whether both pictures have been complete once."""
+        return self.agents.synced.is_set() and self.tools.synced.is_set()
+
+    async def wait_synced(self) -> None:
+        """Return when both pictures have been complete once."""
+        await self.agents.synced.wait()
+        await self.tools.synced.wait()
+
+
+def _key(body: Json) -> Key:
+    metadata: Json = body["metadata"]
+    return str(metadata.get("namespace", "")), str(metadata["name"])
