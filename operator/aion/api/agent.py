@@ -6,33 +6,27 @@ change what was signed. It must never hold a secret, nor a field that weakens co
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from aion.api import entry as entries
 from aion.api import fields, grant, ids, labels, meta
 from aion.api import syscall as syscalls
-from aion.api.shape import Rule, Shape
+from aion.api.shape import IntOrString, Matching, Rule, Shape
 
 FAMILIES = tuple(sorted({f"{name.partition('.')[0]}.*" for name in syscalls.NAMES}))
 
 SyscallPattern = Annotated[str, Field(max_length=64), *fields.one_of("*", *FAMILIES, *syscalls.NAMES)]
 
 
-def _verified_entry(text: str) -> str:
-    entries.parse_agent(text)
-    return text
-
-
 Entry = Annotated[
     str,
-    Field(min_length=1, max_length=entries.MAX_ENTRY, pattern=entries.AGENT_PATTERN),
-    AfterValidator(_verified_entry),
+    Field(min_length=1, max_length=entries.MAX_ENTRY),
+    Matching(entries.AGENT_PATTERN, "a command line such as python -m my_agent.start", entries.parse_agent),
 ]
 
-GPU_WORDS = ("none", "optional", "required")
 Gpu = Annotated[
-    Annotated[int, Field(ge=0, le=64)] | Literal["none", "optional", "required"],
-    fields.Says({"x-kubernetes-int-or-string": True, "pattern": "^(none|optional|required)$"}),
+    int | Literal["none", "optional", "required"],
+    IntOrString("^(none|optional|required)$", "none, optional, required or a count up to 64", maximum=64),
 ]
 
 _FORBIDDEN_ANNOTATIONS = (
@@ -122,7 +116,7 @@ class PolicyOverrides(Shape):
 class EnvVar(Shape):
     """A plain environment variable of the agent. Secrets have no place here."""
 
-    name: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$", max_length=128)]
+    name: Annotated[str, Field(max_length=128), Matching("^[A-Za-z_][A-Za-z0-9_]*$", "a name of letters, digits and _")]
     value: Annotated[str, Field(max_length=4096)] = ""
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from aion.api.shape import Says
+from aion.api.shape import IntOrString, Matching, Says
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _SEMVER = (
@@ -22,12 +22,22 @@ _SEMVER = (
 )
 _QUANTITY = r"^[0-9]{1,12}(\.[0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
 
-DnsLabel = Annotated[str, Field(pattern=rf"^{_LABEL}$", max_length=63)]
-DnsSubdomain = Annotated[str, Field(pattern=rf"^{_LABEL}(\.{_LABEL})*$", max_length=253)]
-OptionalName = Annotated[str, Field(pattern=rf"^({_LABEL})?$", max_length=63)]
-SemVer = Annotated[str, Field(pattern=f"^{_SEMVER}$", max_length=64)]
-Dollars = Annotated[str, Field(pattern=r"^[0-9]{1,9}(\.[0-9]{1,6})?$", max_length=16)]
-ImageRef = Annotated[str, Field(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$", max_length=512)]
+DnsLabel = Annotated[str, Field(max_length=63), Matching(f"^{_LABEL}$", "a name of a-z, 0-9 and -, such as web-search")]
+DnsSubdomain = Annotated[
+    str, Field(max_length=253), Matching(rf"^{_LABEL}(\.{_LABEL})*$", "a name of a-z, 0-9, - and ., such as my-files")
+]
+OptionalName = Annotated[str, Field(max_length=63), Matching(f"^({_LABEL})?$", "a name of a-z, 0-9 and -, or nothing")]
+SemVer = Annotated[str, Field(max_length=64), Matching(f"^{_SEMVER}$", "a semantic version such as 1.2.0")]
+Dollars = Annotated[
+    str,
+    Field(max_length=16),
+    Matching(r"^[0-9]{1,9}(\.[0-9]{1,6})?$", 'dollars as a decimal string, such as "0.10", in quotes'),
+]
+ImageRef = Annotated[
+    str,
+    Field(max_length=512),
+    Matching(r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$", "an image such as ghcr.io/acme/researcher:1.0.0"),
+]
 Word = Annotated[str, Field(max_length=253)]
 Text = Annotated[str, Field(max_length=1024)]
 LongText = Annotated[str, Field(max_length=32768)]
@@ -35,10 +45,7 @@ Timestamp = Annotated[str, Field(max_length=64), Says({"format": "date-time"})]
 Count = Annotated[int, Field(ge=0)]
 WordMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=64)]
 AnyObject = Annotated[dict[str, Any], Says({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
-Quantity = Annotated[
-    Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=_QUANTITY, max_length=20)],
-    Says({"x-kubernetes-int-or-string": True}),
-]
+Quantity = Annotated[int | str, IntOrString(_QUANTITY, "a Kubernetes quantity such as 250m, 1 or 1Gi")]
 
 AS_SET = Says({"x-kubernetes-list-type": "set"})
 AS_ATOM = Says({"x-kubernetes-list-type": "atomic"})

@@ -27,6 +27,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "str": {"type": "string"},
     "string": {"type": "string"},
 }
+TYPES = "any, bool, int, list, number, object, string, list[string]"
 _TYPE = "(" + "|".join(_TYPES) + ")"
 _FIELD = rf" *[A-Za-z_][A-Za-z0-9_]* *: *({_TYPE}|(list|array)\[{_TYPE}\])\?? *"
 SHORT_PATTERN = rf"^{_FIELD}(,{_FIELD})*$"
@@ -39,7 +40,7 @@ ANYTHING: dict[str, Any] = {"type": "object"}
 def from_short(short: str, *, closed: bool) -> dict[str, Any]:
     """The JSON Schema of a short form; raises ValueError. `closed` refuses fields that it does not name."""
     if len(short) > MAX_SHORT or not _SHORT.match(short):
-        raise ValueError(f"got {short[:80]!r}, expected name:type[,name:type] with types {', '.join(sorted(_TYPES))}")
+        raise ValueError(f"got {short[:80]!r}, expected name:type[,name:type] with types {TYPES}")
     properties: dict[str, Any] = {}
     required = []
     for field in short.split(","):

@@ -6,6 +6,7 @@ It must never put a default into a schema: it would change what was signed. Defa
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -53,6 +54,65 @@ class Rule:
         made = handler(core)
         made[VALIDATIONS] = [*made.get(VALIDATIONS, []), self.document()]
         return made
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """A string of one form: `pattern` for both sides, `expected` for the person who got it wrong.
+
+    The pattern must mean the same to Go's RE2 and Python's re: anchored by ^ and $, no classes with a
+    backslash, no look-around.
+    `verify` may add a message that knows more than the pattern; it must not refuse what the pattern takes.
+    """
+
+    pattern: str
+    expected: str
+    verify: Callable[[str], object] | None = None
+
+    def check(self, value: str) -> str:
+        """Give the string back, or raise with what was expected."""
+        if self.verify is not None:
+            try:
+                self.verify(value)
+            except ValueError as error:
+                raise PydanticCustomError("form", "{said}", {"said": str(error)}) from None
+        if value.endswith("\n") or not re.search(self.pattern, value):  # Python's $ would pass over one line break
+            raise PydanticCustomError("form", "expected {expected}", {"expected": self.expected})
+        return value
+
+    def __get_pydantic_core_schema__(self, source: type[object], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(core), "pattern": self.pattern}
+
+
+@dataclass(frozen=True, slots=True)
+class IntOrString:
+    """A whole number within bounds, or a string of one form: Kubernetes' quantities and their like."""
+
+    pattern: str
+    expected: str
+    maximum: int | None = None
+
+    def check(self, value: object) -> object:
+        """Give the value back, or raise with what was expected."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            fits = value >= 0 and (self.maximum is None or value <= self.maximum)
+        else:
+            fits = isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+        if not fits:
+            raise PydanticCustomError("form", "expected {expected}", {"expected": self.expected})
+        return value
+
+    def __get_pydantic_core_schema__(self, source: type[object], handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(
+            self.check, serialization=core_schema.plain_serializer_function_ser_schema(lambda value: value)
+        )
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        made: JsonSchemaValue = {"x-kubernetes-int-or-string": True, "pattern": self.pattern, "minimum": 0}
+        return made if self.maximum is None else {**made, "maximum": self.maximum}
 
 
 @dataclass(frozen=True, eq=False)  # hashed by identity: typing wants metadata hashable

@@ -7,39 +7,30 @@ the Tool.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from aion.api import entry as entries
 from aion.api import fields, grant, labels, meta, schema, toolcall
-from aion.api.shape import Rule, Shape
-
-
-def _verified_entry(text: str) -> str:
-    entries.parse_tool(text)
-    return text
-
-
-def _verified_short(text: str) -> str:
-    schema.from_short(text, closed=False)
-    return text
-
+from aion.api.shape import Matching, Rule, Shape
 
 Entry = Annotated[
-    str,
-    Field(min_length=1, max_length=entries.MAX_ENTRY, pattern=entries.TOOL_PATTERN),
-    AfterValidator(_verified_entry),
+    str, Field(max_length=entries.MAX_ENTRY), Matching(entries.TOOL_PATTERN, "a tool's entry", entries.parse_tool)
 ]
 Short = Annotated[
     str,
-    Field(max_length=schema.MAX_SHORT, pattern=schema.SHORT_PATTERN),
+    Field(max_length=schema.MAX_SHORT),
+    Matching(schema.SHORT_PATTERN, f"name:type[,name:type] with types {schema.TYPES}"),
     Rule(
         cel="self.split(',').all(a, self.split(',').exists_one(b, b.split(':')[0].trim() == a.split(':')[0].trim()))",
         message="each name stands once",
         holds=lambda text: len(set(schema.names(text))) == len(schema.names(text)),
     ),
-    AfterValidator(_verified_short),
 ]
-ToolName = Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_-]*$", max_length=64)]
+ToolName = Annotated[
+    str,
+    Field(max_length=64),
+    Matching("^[A-Za-z][A-Za-z0-9_-]*$", "a name of letters, digits, _ and -, such as web_search"),
+]
 Capability = Annotated[str, Field(max_length=32), *fields.one_of(*grant.CAPABILITIES)]
 
 

@@ -5,107 +5,55 @@ comes first, held by its postStart hook, because each further stage costs a seco
 It must never put a secret, a token or a policy into the agent's container: those are mounted into the gateway alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-
+from aion.api import ids, labels
 from aion.controller import sealed
+from aion.controller.recipes import AgentRecipe
 from aion.controller.sealed import Document
 from aion.controller.settings import Settings
-from aion.controller.views import LABEL_HASH, LABEL_MANAGED, MANAGED_BY, Key
 
-LABEL_AGENT = "aion.os/agent"
-SECRET_KEYS = "aion-tenant-keys"  # noqa: S105 - a name
 TOKEN_S = 3600
 JOURNAL = "256Mi"  # audit records of ~400 B: 600 000 syscalls while the kernel is away
 
 _GATEWAY_ROOM = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}}
 
 
-@dataclass(frozen=True)
-class AgentRecipe:
-    """What the spec says about the Pod, parsed and checked: every text here was accepted already."""
-
-    key: Key
-    uid: str
-    version: str
-    argv: tuple[str, ...]
-    priority: int
-    cpu: str
-    memory: str
-    gpus: int = 0
-    image: str = ""
-    config_map: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    node_selector: Mapping[str, str] = field(default_factory=dict)
-    tolerations: tuple[Document, ...] = ()
-    affinity: Document | None = None
-    pull_secrets: tuple[Document, ...] = ()
-    env: tuple[Document, ...] = ()
-
-
-def account_name(agent: str) -> str:
-    """The ServiceAccount by which the kernel recognises an agent's gateway."""
-    return f"agent-{agent}"
-
-
-def queue_of(priority: int) -> str:
-    """7-9 high, 4-6 normal, 0-3 low."""
-    return "high" if priority >= 7 else "normal" if priority >= 4 else "low"
-
-
 def service_account(recipe: AgentRecipe) -> Document:
     """The identity; it holds no right in the API and its token is never mounted by itself."""
-    labels = {LABEL_AGENT: recipe.key.name}
-    name = account_name(recipe.key.name)
+    name = labels.service_account(recipe.key.name)
+    worn = labels.of_agent(recipe.key.name)
     return {
         "apiVersion": "v1",
         "kind": "ServiceAccount",
-        "metadata": sealed.metadata(recipe.key, name=name, labels=labels, uid=recipe.uid),
+        "metadata": sealed.metadata(recipe.key, name=name, labels=worn, uid=recipe.uid),
         "automountServiceAccountToken": False,
     }
 
 
-def tenant_keys(namespace: str, *, secret: str) -> Document:
-    """The tenant's HMAC keys, made once; no owner, because every Agent and Tool of the namespace needs it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": SECRET_KEYS, "namespace": namespace, "labels": {LABEL_MANAGED: MANAGED_BY}},
-        "type": "Opaque",
-        "stringData": {"k1": secret},
-    }
-
-
-def pod(recipe: AgentRecipe, *, settings: Settings, profile: str) -> Document:
-    """The Pod, named by the hash of everything in it; `profile` is the sha256 of its seccomp profile."""
-    labels = {
-        "app.kubernetes.io/name": "agent",
-        "app.kubernetes.io/instance": recipe.key.name,
-        **{k: v for k, v in recipe.labels.items() if "aion.os/" not in k and k != LABEL_MANAGED},
-        LABEL_AGENT: recipe.key.name,
-    }
+def pod(recipe: AgentRecipe, *, settings: Settings) -> Document:
+    """The Pod, named by the hash of everything in it."""
+    ours = labels.of_agent(recipe.key.name)
+    theirs = {name: value for name, value in recipe.labels.items() if not name.startswith(f"{labels.GROUP}/")}
     spec: Document = {
         **sealed.pod_base(),
-        "serviceAccountName": account_name(recipe.key.name),
-        "priorityClassName": f"aion-{queue_of(recipe.priority)}",
-        "affinity": sealed.affinity(recipe.affinity, profile=profile),
-        "containers": [_gateway(recipe, settings=settings), _agent(recipe, settings=settings, profile=profile)],
+        "serviceAccountName": labels.service_account(recipe.key.name),
+        "priorityClassName": f"aion-{recipe.queue}",
+        "affinity": sealed.affinity(recipe.affinity, profile=recipe.profile),
+        "containers": [_gateway(recipe, settings=settings), _agent(recipe, settings=settings)],
         "volumes": _volumes(recipe),
     }
     spec |= {"nodeSelector": dict(recipe.node_selector)} if recipe.node_selector else {}
     spec |= {"tolerations": list(recipe.tolerations)} if recipe.tolerations else {}
     spec |= {"imagePullSecrets": list(recipe.pull_secrets)} if recipe.pull_secrets else {}
-    meta = sealed.metadata(recipe.key, name="", labels=labels, uid=recipe.uid)
+    meta = sealed.metadata(recipe.key, name="", labels={**theirs, **ours}, uid=recipe.uid)
     meta |= {"annotations": dict(recipe.annotations)} if recipe.annotations else {}
     digest = sealed.digest([meta, spec])
     meta["name"] = f"{recipe.key.name}-{digest}"
-    meta["labels"][LABEL_HASH] = digest
+    meta["labels"][labels.TEMPLATE_HASH] = digest
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
 
 def _identity(recipe: AgentRecipe) -> dict[str, str]:
-    return {"AION_AGENT_ID": f"agent://{recipe.key.namespace}/{recipe.key.name}", "AION_TENANT": recipe.key.namespace}
+    return {"AION_AGENT_ID": ids.agent_id(recipe.key.namespace, recipe.key.name), "AION_TENANT": recipe.key.namespace}
 
 
 def _downward(name: str, path: str) -> Document:
@@ -128,6 +76,7 @@ def _gateway(recipe: AgentRecipe, *, settings: Settings) -> Document:
         command += ["--listen", listen]
     return {
         "name": "gateway",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "image": settings.image_gateway,
         "imagePullPolicy": settings.image_pull_policy,
         "command": [*command, "--", "python3", "-m", "aion.gateway"],
@@ -152,7 +101,7 @@ def _gateway(recipe: AgentRecipe, *, settings: Settings) -> Document:
     }
 
 
-def _agent(recipe: AgentRecipe, *, settings: Settings, profile: str) -> Document:
+def _agent(recipe: AgentRecipe, *, settings: Settings) -> Document:
     values = {
         "AION_GATEWAY_SOCKET": "/run/aion/gw.sock",
         "AION_KERNEL_URL": "unix:///run/aion/gw.sock",
@@ -168,13 +117,14 @@ def _agent(recipe: AgentRecipe, *, settings: Settings, profile: str) -> Document
     ]
     container: Document = {
         "name": "agent",
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # the launcher's sentence becomes the condition's message
         "image": recipe.image or settings.image_agent,
         "imagePullPolicy": settings.image_pull_policy,
         "command": [sealed.LAUNCH, "--await", "/run/aion/gw.sock", "--", *recipe.argv],
         # Ours come last: of two variables of one name the kubelet takes the later.
         "env": [*(e for e in recipe.env if e["name"] not in values), *sealed.env(values)],
         "resources": {"requests": room, "limits": room},
-        "securityContext": sealed.container_security(uid=sealed.UID_CODE, profile=profile),
+        "securityContext": sealed.container_security(uid=sealed.UID_CODE, profile=recipe.profile),
         "volumeMounts": mounts,
     }
     if recipe.config_map:
@@ -189,7 +139,7 @@ def _volumes(recipe: AgentRecipe) -> list[Document]:
         {"name": "aion", "emptyDir": {"sizeLimit": "10Mi"}},
         {"name": "run", "emptyDir": {}},
         {"name": "journal", "emptyDir": {"sizeLimit": JOURNAL}},
-        {"name": "keys", "secret": {"secretName": SECRET_KEYS}},
+        {"name": "keys", "secret": {"secretName": labels.TENANT_KEYS}},
         {"name": "token", "projected": {"sources": [token]}},
     ]
     if recipe.config_map:

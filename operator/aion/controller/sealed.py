@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from aion.controller.views import LABEL_MANAGED, LABEL_PROFILE, MANAGED_BY, Key
+from aion.api import labels as names
+from aion.controller.views import LABEL_PROFILE, Key
 
 Document: TypeAlias = dict[str, Any]
 
@@ -27,10 +28,10 @@ def metadata(key: Key, *, name: str, labels: Mapping[str, str], uid: str) -> Doc
     return {
         "name": name,
         "namespace": key.namespace,
-        "labels": {**labels, LABEL_MANAGED: MANAGED_BY},
+        "labels": dict(labels),
         "ownerReferences": [
             {
-                "apiVersion": "aion.os/v1",
+                "apiVersion": names.API_VERSION,
                 "kind": key.kind,
                 "name": key.name,
                 "uid": uid,
@@ -38,6 +39,21 @@ def metadata(key: Key, *, name: str, labels: Mapping[str, str], uid: str) -> Doc
                 "blockOwnerDeletion": True,
             }
         ],
+    }
+
+
+def tenant_keys(namespace: str, *, secret: str) -> Document:
+    """The tenant's HMAC keys, made once; no owner, since every Agent and Tool of the namespace needs it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": names.TENANT_KEYS,
+            "namespace": namespace,
+            "labels": {names.MANAGED_BY: names.MANAGER, names.PART_OF: names.MANAGER},
+        },
+        "type": "Opaque",
+        "stringData": {"k1": secret},
     }
 
 

@@ -5,21 +5,25 @@ store the whole truth and the store says what changed. It never asks the API ser
 Every change answers with the keys that must look again; an event that changes no view answers with none.
 """
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from aion.controller import views
-from aion.controller.views import DeploymentView, Document, Key, NodeView, PodView, RootView
+from aion.controller.views import ChildView, DeploymentView, Document, Key, NodeView, PodView, RootView
 
-View: TypeAlias = RootView | PodView | DeploymentView | NodeView
+View: TypeAlias = RootView | PodView | DeploymentView | ChildView | NodeView
+
+_TOMBSTONES = 8192  # uids of the recently deleted: far more than a sweep can overlap with
 
 _PROJECT: dict[str, Callable[[Document], View]] = {
     "Agent": views.root,
     "Tool": views.root,
     "Pod": views.pod,
     "Deployment": views.deployment,
+    "ServiceAccount": views.child,
+    "Service": views.child,
     "Node": views.node,
 }
 
@@ -31,6 +35,7 @@ class Observed:
     root: RootView | None
     pods: tuple[PodView, ...]
     deployment: DeploymentView | None
+    children: frozenset[tuple[str, str]]  # (kind, name) of the ServiceAccounts and Services
     nodes: tuple[NodeView, ...]
 
 
@@ -40,14 +45,23 @@ class Store:
     def __init__(self) -> None:
         self._by_uid: dict[str, dict[str, View]] = {kind: {} for kind in _PROJECT}
         self._roots: dict[Key, RootView] = {}
-        self._children: dict[Key, dict[str, PodView | DeploymentView]] = defaultdict(dict)
+        self._versions: dict[str, int] = {}
+        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._children: dict[Key, dict[str, PodView | DeploymentView | ChildView]] = defaultdict(dict)
 
     def __len__(self) -> int:
         return sum(len(kept) for kept in self._by_uid.values())
 
     def upsert(self, document: Document) -> set[Key]:
-        """Remember an object as it is now."""
+        """Remember an object as it is now; what is older than what is held, or was deleted already, is passed over.
+
+        Answers of our own writes and pages of a LIST come in beside the watch, so sights may arrive out of order.
+        """
         kind, uid = document["kind"], document["metadata"]["uid"]
+        version = int(document["metadata"].get("resourceVersion") or 0)
+        if uid in self._gone or version < self._versions.get(uid, 0):
+            return set()
+        self._versions[uid] = version
         view = _PROJECT[kind](document)
         before = self._by_uid[kind].get(uid)
         if before == view:
@@ -61,7 +75,11 @@ class Store:
         return self._keys(view) | (self._keys(before) if before is not None else set())
 
     def remove(self, kind: str, uid: str) -> set[Key]:
-        """Forget an object that is gone."""
+        """Forget an object that is gone, for good: a uid never returns."""
+        self._gone[uid] = None
+        if len(self._gone) > _TOMBSTONES:
+            self._gone.popitem(last=False)
+        self._versions.pop(uid, None)
         view = self._by_uid[kind].pop(uid, None)
         if view is None:
             return set()
@@ -102,6 +120,7 @@ class Store:
             root=self._roots.get(key),
             pods=tuple(pods),
             deployment=next((c for c in children if isinstance(c, DeploymentView)), None),
+            children=frozenset((c.kind, c.name) for c in children if isinstance(c, ChildView)),
             nodes=tuple(n for n in self._by_uid["Node"].values() if isinstance(n, NodeView)),
         )
 

@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from aion.api import labels
+
 Document: TypeAlias = Mapping[str, Any]
 
-LABEL_MANAGED = "app.kubernetes.io/managed-by"
-MANAGED_BY = "aion-os"
-LABEL_HASH = "aion.os/template-hash"
 LABEL_PROFILE = "seccomp.aion.os/"  # followed by 16 hex digits of the profile's sha256
 
 
@@ -105,6 +104,17 @@ class DeploymentView:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildView:
+    """A ServiceAccount or a Service of ours: only that it is there."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    owner: Key | None
+
+
+@dataclass(frozen=True, slots=True)
 class NodeView:
     """Which profiles lie ready on a node, and what fits on it."""
 
@@ -170,8 +180,8 @@ def pod(document: Document) -> PodView:
     """Project a Pod."""
     meta, status = document["metadata"], document.get("status") or {}
     owner, owner_uid = _owner(meta)
-    labels = meta.get("labels") or {}
-    if owner is None and (tool := labels.get("aion.os/tool")):
+    worn = meta.get("labels") or {}
+    if owner is None and (tool := worn.get(labels.TOOL)):
         owner = Key("Tool", meta["namespace"], tool)  # a Tool's Pods belong to its Deployment's ReplicaSet
     return PodView(
         namespace=meta["namespace"],
@@ -179,7 +189,7 @@ def pod(document: Document) -> PodView:
         uid=meta["uid"],
         owner=owner,
         owner_uid=owner_uid,
-        template_hash=labels.get(LABEL_HASH, ""),
+        template_hash=worn.get(labels.TEMPLATE_HASH, ""),
         phase=status.get("phase") or "Pending",
         deleting=bool(meta.get("deletionTimestamp")),
         node=(document.get("spec") or {}).get("nodeName") or "",
@@ -196,12 +206,18 @@ def deployment(document: Document) -> DeploymentView:
         name=meta["name"],
         uid=meta["uid"],
         owner=_owner(meta)[0],
-        template_hash=(meta.get("labels") or {}).get(LABEL_HASH, ""),
+        template_hash=(meta.get("labels") or {}).get(labels.TEMPLATE_HASH, ""),
         observed=int(status.get("observedGeneration") or 0) >= int(meta.get("generation") or 0),
         replicas=int(status.get("replicas") or 0),
         updated=int(status.get("updatedReplicas") or 0),
         available=int(status.get("availableReplicas") or 0),
     )
+
+
+def child(document: Document) -> ChildView:
+    """Project a ServiceAccount or a Service."""
+    meta = document["metadata"]
+    return ChildView(document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta)[0])
 
 
 def node(document: Document) -> NodeView:

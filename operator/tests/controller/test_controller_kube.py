@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from aion.controller import errors, kube, metrics, render_agent
-from aion.controller.render_agent import AgentRecipe
+from aion.controller import errors, kube, metrics, render_agent, sealed
+from aion.controller.recipes import AgentRecipe
 from aion.controller.settings import Settings
 from aion.controller.views import Key
 
@@ -96,10 +96,12 @@ async def test_the_rendered_pod_passes_the_servers_restricted_admission(apiserve
     apiserver.kubectl("label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted")
     apiserver.kubectl("create", "priorityclass", "aion-normal", "--value=1000", check=False)
     key = Key("Agent", namespace, "a")
-    recipe = AgentRecipe(key=key, uid="u1", version="1.0.0", argv=("true",), priority=5, cpu="1", memory="64Mi")
+    recipe = AgentRecipe(
+        key=key, uid="u1", version="1.0.0", argv=("true",), queue="normal", cpu="1", memory="64Mi", profile="ab" * 32
+    )
     await rim.apply(render_agent.service_account(recipe))
-    assert await rim.create(render_agent.tenant_keys(namespace, secret="s" * 32))
-    pod = render_agent.pod(recipe, settings=Settings(), profile="ab" * 32)
+    assert await rim.create(sealed.tenant_keys(namespace, secret="s" * 32))
+    pod = render_agent.pod(recipe, settings=Settings())
     stored = await rim.apply(pod)
     again = await rim.apply(pod)
     assert stored["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"]

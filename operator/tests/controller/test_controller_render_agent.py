@@ -8,20 +8,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aion.controller import render_agent
-from aion.controller.render_agent import AgentRecipe
+from aion.controller.recipes import AgentRecipe
 from aion.controller.settings import Settings
 from aion.controller.views import Key
 
 PROFILE = "ab" * 32
 SETTINGS = Settings()
 RECIPE = AgentRecipe(
-    key=Key("Agent", "team", "researcher"), uid="u1", version="1.0.0", argv=("python", "-m", "x"), priority=5,
-    cpu="500m", memory="256Mi",
-)  # fmt: skip
+    key=Key("Agent", "team", "researcher"),
+    uid="u1",
+    version="1.0.0",
+    argv=("python", "-m", "x"),
+    queue="normal",
+    profile=PROFILE,
+    cpu="500m",
+    memory="256Mi",
+)
 
 
 def render(**changes):
-    return render_agent.pod(dataclasses.replace(RECIPE, **changes), settings=SETTINGS, profile=PROFILE)
+    return render_agent.pod(dataclasses.replace(RECIPE, **changes), settings=SETTINGS)
 
 
 def containers(pod):
@@ -111,11 +117,8 @@ def test_the_users_labels_and_variables_cannot_replace_ours():
     assert env["MODE"] == "fast"
 
 
-@pytest.mark.parametrize(
-    ("priority", "queue"), [(0, "low"), (3, "low"), (4, "normal"), (6, "normal"), (7, "high"), (9, "high")]
-)
-def test_a_priority_names_its_class(priority, queue):
-    assert render(priority=priority)["spec"]["priorityClassName"] == f"aion-{queue}"
+def test_the_queue_names_the_priority_class():
+    assert render(queue="high")["spec"]["priorityClassName"] == "aion-high"
 
 
 def test_a_gpu_is_asked_for_only_by_a_count():

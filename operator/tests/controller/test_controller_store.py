@@ -55,7 +55,9 @@ def test_an_event_that_changes_nothing_a_plan_reads_wakes_nobody():
     noise["metadata"]["managedFields"] = [{}]
     noise["status"]["conditions"][0]["lastProbeTime"] = "2026-01-01T00:00:00Z"
     assert store.upsert(noise) == set()
-    assert store.upsert(pod(ready="False")) == {KEY}
+    told = pod(ready="False")
+    told["metadata"]["resourceVersion"] = "100"
+    assert store.upsert(told) == {KEY}
 
 
 def test_a_view_does_not_keep_what_the_api_server_books():
@@ -124,3 +126,30 @@ def test_container_states_are_flattened_to_what_a_person_needs():
     (container,) = store.observe(KEY).pods[0].containers
     assert (container.state, container.reason, container.restarts) == ("waiting", "CrashLoopBackOff", 3)
     assert (container.last_exit_code, container.last_message) == (127, "no such program")
+
+
+def test_a_sight_older_than_the_one_held_is_passed_over():
+    store = Store()
+    new, old = pod(ready="True"), pod(ready="False")
+    new["metadata"]["resourceVersion"], old["metadata"]["resourceVersion"] = "12", "9"
+    store.upsert(new)
+    assert store.upsert(old) == set()
+    assert store.observe(KEY).pods[0].ready
+
+
+def test_a_deleted_object_does_not_return_by_a_late_page_of_a_list():
+    store = Store()
+    store.upsert(pod())
+    store.remove("Pod", "u-p")
+    assert store.upsert(pod()) == set()
+    assert store.observe(KEY).pods == ()
+
+
+def test_a_lost_account_wakes_its_agent():
+    store = Store()
+    ref = {"apiVersion": "aion.os/v1", "kind": "Agent", "name": "a", "uid": "u-a", "controller": True}
+    meta = {"name": "agent-a", "namespace": "team", "uid": "u-sa", "ownerReferences": [ref]}
+    store.upsert({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
+    assert store.observe(KEY).children == {("ServiceAccount", "agent-a")}
+    assert store.remove("ServiceAccount", "u-sa") == {KEY}
+    assert store.observe(KEY).children == frozenset()
