@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ import uvicorn
 import uvloop
 
 from aion.api import toolcall
-from aion.toolrunner import errors, native
+from aion.toolrunner import errors, local, native
 from aion.toolrunner.app import App
 from aion.toolrunner.engine import Engine
 from aion.toolrunner.settings import Keys, Settings
@@ -30,6 +31,8 @@ FIRST_FD = 3
 def engine_of(tool: toolcall.RunnerTool, settings: Settings) -> Engine:
     """Choose the engine for the tool's kind."""
     if tool.kind != "wasm":
+        if settings.tool_argv is not None:
+            return native.Native(local.Spawned(shlex.split(settings.tool_argv), cwd=Path.cwd()))
         return native.Native(native.Served(settings.tool_socket))
     from aion.toolrunner.wasm import Wasm
 

@@ -7,7 +7,7 @@ leave a call running whose caller is gone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -19,6 +19,10 @@ from aion.toolrunner.engine import Document, Engine, Invocation
 
 Send = Callable[[bytes], Awaitable[None]]
 
+OWN_CODES = frozenset({"E_UPSTREAM", "E_PARAMS", "E_TIMEOUT", "E_TOO_LARGE"})
+"""What a tool may say by itself. Any other code must have been answered to it in this very call: a tool that said
+E_PREEMPT on its own could make an agent yield."""
+
 
 @dataclass
 class Load:
@@ -26,12 +30,24 @@ class Load:
 
     most: int = toolcall.MAX_IN_FLIGHT
     in_flight: int = 0
+    stopping: bool = False
 
 
 @dataclass
 class _Call:
     task: asyncio.Task[None] | None = None
     asked: dict[int, asyncio.Future[Document]] = field(default_factory=dict)
+    refused: dict[str, Document | None] = field(default_factory=dict)
+    """Codes that nested syscalls were refused with, and the details of each."""
+
+
+def believed(failed: errors.CallFailed, refused: Mapping[str, Document | None]) -> errors.CallFailed:
+    """What to tell the caller of a failure: a refusal it passes on keeps its details, a code it made up is dropped."""
+    if failed.code in refused:
+        return errors.ToolFailed(failed.message, code=failed.code, details=failed.details or refused[failed.code])
+    if isinstance(failed, errors.ToolFailed) and failed.code not in OWN_CODES:
+        return errors.ToolFailed(failed.message, details={**(failed.details or {}), "tool_code": failed.code})
+    return failed
 
 
 class Session:
@@ -81,6 +97,8 @@ class Session:
     def _admitted(self, invoke: toolcall.Invoke) -> Invocation:
         if invoke.id in self._calls:
             raise errors.BadCall(f"call {invoke.id} is in flight already: ids are used once", code="E_BAD_REQUEST")
+        if self._load.stopping:
+            raise errors.Full("this runner is stopping: ask again, another one answers")
         if self._load.in_flight >= self._load.most:
             raise errors.Full(f"{self._load.most} calls are in flight, which is all that this runner takes")
         if len(raw := bytes(invoke.params)) > toolcall.MAX_PARAMS_BYTES:
@@ -101,19 +119,19 @@ class Session:
         try:
             result = await self._engine.call(invocation, syscall)
         except errors.CallFailed as failed:
-            await self._fail(ident, failed)
+            await self._fail(ident, believed(failed, call.refused))
         else:
             await self._send(toolcall.encode(toolcall.Result(ident, msgspec.Raw(orjson.dumps(result)))))
 
     def _answer(self, answer: toolcall.Answer) -> None:
         call = self._calls.get(answer.id)
-        waiting = call.asked.get(answer.n) if call else None
-        if waiting is None or waiting.done():
+        if call is None or (waiting := call.asked.get(answer.n)) is None or waiting.done():
             return  # the call ended while its answer was on the way
         if answer.status == "ok":
             waiting.set_result({"status": "ok", "result": orjson.loads(bytes(answer.result))})
         else:
             failed = answer.error or toolcall.CallError("E_UPSTREAM", "the syscall failed without a reason")
+            call.refused[failed.code] = failed.details
             waiting.set_result({"status": "error", "error": msgspec.to_builtins(failed)})
 
     async def _fail(self, ident: int, failed: errors.CallFailed) -> None:

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """Environment variables AION_*; `tool_file` and `tool_argv` are for a laptop without Pods."""
+    """Environment variables AION_*; `tool_file` and `tool_argv` (shell words) are for a laptop without Pods."""
 
     model_config = SettingsConfigDict(env_prefix="AION_", frozen=True)
 
@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     keys_dir: Path = Path("/var/run/aion/keys")
     tool_socket: Path = Path("/run/aion/tool.sock")
     tool_file: Path | None = None
+    tool_argv: str | None = None
     port: int = 8020
 
 

@@ -147,10 +147,64 @@ async def test_a_nested_syscall_that_never_answers_ends_with_the_calls_deadline(
         (bytes(wasmtime.wat2wasm("(module)")), "does not export memory, aion_alloc, aion_call"),
         (
             module(packed(16, len(OK)), imports='(import "env" "socket" (func (param i32) (result i32)))'),
-            "imports what no tool is given",
+            "imports env.socket",
         ),
     ],
 )
 async def test_a_file_that_can_never_run_is_refused_as_it_is_loaded(binary, says):
     with pytest.raises(errors.BadArtefact, match=says):
         await loaded(binary)
+
+
+async def test_a_cancelled_call_stops_computing_at_once():
+    engine = await loaded(FOREVER)
+    task = asyncio.create_task(call(engine, timeout_ms=30_000))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    began = time.process_time()
+    await asyncio.sleep(0.3)
+    assert time.process_time() - began < 0.15
+    await engine.close()
+
+
+async def test_a_seat_that_was_stopped_serves_the_next_call():
+    engine = await loaded(NESTING)
+
+    async def never(name, params):
+        await asyncio.sleep(60)
+
+    async def at_once(name, params):
+        return {"result": {}}
+
+    for _ in range(5):
+        with pytest.raises(errors.TooSlow):
+            await call(engine, never, timeout_ms=20)
+        assert await call(engine, at_once) == {}
+    await engine.close()
+
+
+async def test_64_calls_wait_for_their_syscalls_side_by_side():
+    engine = await loaded(NESTING)
+    waiting = asyncio.Barrier(64)
+
+    async def together(name, params):
+        await waiting.wait()
+        return {"result": {}}
+
+    answers = await asyncio.gather(*(call(engine, together, timeout_ms=10_000) for _ in range(64)))
+    assert answers == [{}] * 64
+    await engine.close()
+
+
+async def test_a_module_that_imports_wasi_gets_no_environment_and_no_files():
+    wasi = """(import "wasi_snapshot_preview1" "environ_sizes_get" (func $env (param i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))"""
+    body = f"""(drop (call $env (i32.const 1000) (i32.const 1004)))
+      (if (i32.load (i32.const 1000)) (then unreachable))
+      (if (i32.ne (call $prestat (i32.const 3) (i32.const 1000)) (i32.const 8)) (then unreachable))
+      {packed(16, len(OK))}"""
+    engine = await loaded(module(body, imports=wasi))
+    assert await call(engine) == {"n": 1}
+    await engine.close()
