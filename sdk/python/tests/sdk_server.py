@@ -1,0 +1,120 @@
+"""A gateway of the tests' own: real sockets, scripted answers, and a record of what arrived."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+AUDIT = "sc-01JDEMO0000000000000000000"
+
+
+def http(status: int, document: object, *headers: str) -> bytes:
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return "\r\n".join([f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers, "", ""]).encode() + body
+
+
+def ok(result: object) -> bytes:
+    usage = {"latency_ms": 1.5, "cost_usd": 0.25, "tokens_in": 3, "tokens_out": 4}
+    engine = {"kind": "module", "name": "tooling/web_search@1.2.0"}
+    return http(200, {"status": "ok", "result": result, "usage": usage, "engine": engine, "audit_id": AUDIT})
+
+
+def failed(status: int, code: str, **more: Any) -> bytes:
+    return http(
+        status,
+        {"status": "error", "error": {"code": code, "message": "because", **more}, "usage": {}, "audit_id": AUDIT},
+    )
+
+
+@dataclass
+class Request:
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return json.loads(self.body)
+
+
+Reply = bytes | Callable[[socket.socket, Request], None]
+
+
+@dataclass
+class Server:
+    """Answers with `replies` in turn, then with the last for ever. An empty reply hangs up."""
+
+    replies: list[Reply]
+    path: Path | None = None
+    seen: list[Request] = field(default_factory=list)
+    connections: int = 0
+
+    def __enter__(self):
+        self._door = socket.socket(socket.AF_UNIX if self.path else socket.AF_INET)
+        self._door.bind(str(self.path) if self.path else ("127.0.0.1", 0))
+        self._door.listen(64)
+        self._open: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._accept)]
+        self._threads[0].start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._door.shutdown(socket.SHUT_RDWR)
+        self._door.close()
+        for conn in self._open:
+            with contextlib.suppress(OSError):
+                conn.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+        for conn in self._open:
+            conn.close()
+
+    @property
+    def url(self) -> str:
+        return f"unix://{self.path}" if self.path else f"http://127.0.0.1:{self._door.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                conn, _ = self._door.accept()
+            except OSError:
+                return
+            self.connections += 1
+            self._open.append(conn)
+            thread = threading.Thread(target=self._serve, args=(conn,))
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, conn: socket.socket) -> None:
+        file = conn.makefile("rb")
+        try:
+            while (line := file.readline()) and self._one(conn, file, line):
+                pass
+        except OSError:
+            pass
+        finally:
+            file.close()
+            with contextlib.suppress(OSError):
+                conn.shutdown(socket.SHUT_RDWR)
+
+    def _one(self, conn: socket.socket, file: Any, line: bytes) -> bool:
+        method, target, _ = line.decode().split(" ")
+        headers = {}
+        while (line := file.readline().strip()) != b"":
+            name, _, value = line.decode().partition(": ")
+            headers[name.lower()] = value
+        request = Request(method, target, headers, file.read(int(headers["content-length"])))
+        with self._lock:
+            self.seen.append(request)
+            reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if callable(reply):
+            reply(conn, request)
+            return True
+        conn.sendall(reply)
+        return reply != b"" and b"connection: close" not in reply
