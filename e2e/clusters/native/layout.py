@@ -101,6 +101,11 @@ class Layout:
         return "aion-os-" + hashlib.sha256(str(self.state).encode()).hexdigest()[:8]
 
     @property
+    def bridge_begun(self) -> Path:
+        """Is there from just before the bridge is made: a bridge without a name is ours then."""
+        return self.state / "bridge-begun"
+
+    @property
     def owner(self) -> str:
         """What is written on the bridge, so that a second cluster can say whose it is."""
         return f"aion-os:{self.state}"

@@ -31,6 +31,8 @@ SYSCTLS = {  # what the kubelet, kube-proxy and CNI set for themselves, and we f
 def claim(layout: Layout) -> None:
     """Refuse to touch a machine where another cluster lives. Raises Failed naming it."""
     owner = bridge_owner()
+    if owner == "" and layout.bridge_begun.exists():
+        owner = layout.owner  # ours: it was made, and the machine stopped before it was named
     if owner is not None and owner != layout.owner:
         if owner.startswith("aion-os:"):
             state = owner.removeprefix("aion-os:")
@@ -53,7 +55,10 @@ def prepare(layout: Layout) -> None:
     """Have the bridge with its address and owner, forwarding, and the kubelet's cgroup."""
     _remember_sysctls(layout)
     if bridge_owner() is None:
-        run.output(["ip", "link", "add", BRIDGE, "alias", layout.owner, "type", "bridge"])
+        layout.bridge_begun.touch()
+        run.output(["ip", "link", "add", BRIDGE, "type", "bridge"])
+    if not bridge_owner():  # `ip link add … alias` is taken and forgotten by some kernels
+        run.output(["ip", "link", "set", BRIDGE, "alias", layout.owner])
     run.output(["ip", "address", "replace", f"{NODE_IP}/24", "dev", BRIDGE])
     run.output(["ip", "link", "set", BRIDGE, "up"])
     run.output(["ip", "link", "set", "lo", "up"])
