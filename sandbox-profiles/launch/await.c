@@ -1,7 +1,9 @@
-/* Holds the agent back until the gateway admits its container. One request per attempt, read to its status line. */
+/* Holds the agent back until the gateway admits its container. One request per attempt, read to its status line.
+ * The connection that was admitted stays open through exec: by its end the gateway knows that the agent is gone. */
 #include "launch.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,9 +71,12 @@ void await_gateway(const char *path, int64_t within_ms)
 			why = last;
 		} else {
 			int status = ask(fd, attempt < end ? attempt : end, &why);
-			close(fd);
-			if (status == 200)
+			if (status == 200) {
+				if (fcntl(fd, F_SETFD, 0))
+					fail(EXIT_CANNOT, errno, "cannot keep the connection to the gateway");
 				return;
+			}
+			close(fd);
 			if (status == 503)
 				why = "it is not ready (HTTP 503)";
 			else if (status)

@@ -64,8 +64,7 @@ Work = Callable[[], Awaitable[bytes]]
 """What an admitted call still has to do: its result, as JSON."""
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct, kw_only=True, eq=False):
     """One syscall. Times are seconds of the monotonic clock, but for `started_ns` (since the epoch)."""
 
     name: str

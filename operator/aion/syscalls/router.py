@@ -130,6 +130,10 @@ class Router:
             return self._refuse(call, errors.Unavailable(f"an internal error, see the log at {call.audit_id}"))
         return Reply(200, _HEADERS, syscall.ok(result, usage, call.engine, call.audit_id))
 
+    def refuse(self, name: str, caller: Caller, error: errors.SyscallError) -> Reply:
+        """Answer a request that could not even be read; it is counted and recorded like any other."""
+        return self._refuse(self._open(name, caller), error)
+
     async def nested(self, within: Call, name: str, params: msgspec.Raw, *, held: frozenset[str]) -> bytes:
         """Do a syscall that a tool makes within a call: same door, same policies, same record, fewer capabilities."""
         call = self._open(name, within.caller)

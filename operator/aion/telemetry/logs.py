@@ -58,7 +58,7 @@ def configure(*, level: str = "info", stream: TextIO | None = None, **constant: 
 
 def get(name: str) -> FilteringBoundLogger:
     """A logger whose lines say which part of the process wrote them."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: FilteringBoundLogger = structlog.get_logger(part=name)
     return logger
 
 

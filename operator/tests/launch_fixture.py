@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCES = Path(__file__).resolve().parents[3] / "sandbox-profiles" / "launch"
+SOURCES = Path(__file__).resolve().parents[2] / "sandbox-profiles" / "launch"
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,81 @@
+"""The router's door in a Pod: one agent, by the newest grant that the kernel sent, for as long as it holds.
+
+Apart because "what may this agent do right now" is one small state machine: nothing yet, granted, granted but out of
+touch, revoked. A grant outlives the kernel's absence for its own `offline_s` and not a second longer. It must never
+answer with rights that nobody vouches for.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+from aion.api import errors
+from aion.api.grant import Grant
+from aion.syscalls import rights, router
+from aion.syscalls.call import Caller, Standing
+
+_RETRY_MS = 1000
+
+
+class Door:
+    """The standing of the one agent in this Pod. `clock` is monotonic, in seconds."""
+
+    def __init__(self, agent_id: str, *, clock: Callable[[], float]) -> None:
+        self._agent_id = agent_id
+        self._clock = clock
+        self._standing: Standing | None = None
+        self._until = float("inf")
+        self._revoked: str | None = None
+        self.granted = asyncio.Event()
+        """Set while there is a grant."""
+
+    @property
+    def inflight(self) -> int:
+        """Calls under way."""
+        return self._standing.inflight if self._standing else 0
+
+    @property
+    def max_body_bytes(self) -> int:
+        """No more of a body is read than this."""
+        return self._standing.rights.grant.limits.max_body_bytes if self._standing else 1 << 20
+
+    def grant(self, granted: Grant) -> None:
+        """Hold the agent to this grant from now on; its account and its calls under way live on."""
+        if granted.agent_id != self._agent_id:
+            raise ValueError(f"got a grant for {granted.agent_id}, this is the gateway of {self._agent_id}")
+        made = rights.of(granted)
+        if self._standing is None:
+            self._standing = Standing(made)
+        else:
+            self._standing.rights = made
+        self._revoked = None
+        self._until = float("inf")
+        self.granted.set()
+
+    def revoke(self, reason: str) -> None:
+        """Let nothing through from now on."""
+        self._revoked = reason
+        self.granted.clear()
+
+    def lost(self) -> None:
+        """The kernel is out of touch: the grant's own patience begins, unless it has begun already."""
+        if self._standing is not None and self._until == float("inf"):
+            self._until = self._clock() + self._standing.rights.grant.offline_s
+
+    def standing(self, caller: Caller, agent_id: str) -> Standing:  # noqa: ARG002 - there is one caller in a Pod
+        """The agent's standing; raises Unavailable, PolicyDenied or TenantMismatch."""
+        if self._revoked is not None:
+            raise errors.PolicyDenied(f"the kernel revoked this agent's grant: {self._revoked}", rule="grant.revoked")
+        if self._standing is None:
+            raise errors.Unavailable("the kernel has not granted anything yet: retry", retry_after_ms=_RETRY_MS)
+        if self._clock() > self._until:
+            patience = self._standing.rights.grant.offline_s
+            raise errors.Unavailable(
+                f"the kernel is out of touch for more than {patience} s (policy limits.offline_s): nothing is let through",
+                retry_after_ms=_RETRY_MS,
+            )
+        return router.owner_only(self._standing, agent_id)
+
+    def warm(self) -> None:
+        """Compile the tools' schemas, so that no call waits for it."""
+        if self._standing is not None:
+            self._standing.rights.warm()

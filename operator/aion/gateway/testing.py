@@ -1,0 +1,86 @@
+"""A kernel's end of the channel, for tests and benchmarks: it grants what it is told to and keeps what comes up.
+
+Shipped and typed so that whoever tests against a gateway tests against the real one, with only the kernel played. It
+must never be served outside a test: it asks nobody for a token.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import WSMsgType, web
+
+from aion.api import channel, grant
+
+
+class FakeKernel:
+    """Serves one gateway at a time. What it received is in `hellos`, `beats`, `records` and `tokens`."""
+
+    def __init__(self, granted: grant.Grant | None) -> None:
+        self.granted = granted
+        self.acknowledging = True
+        self.port = 0
+        self.tokens: list[str] = []
+        self.hellos: list[channel.Hello] = []
+        self.beats: list[channel.Heartbeat] = []
+        self.records: list[channel.AuditRecord] = []
+        self._socket: web.WebSocketResponse | None = None
+        self._news = asyncio.Condition()
+
+    @property
+    def url(self) -> str:
+        """What AION_KERNEL_URL says."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @asynccontextmanager
+    async def serving(self, *, port: int = 0) -> AsyncIterator["FakeKernel"]:
+        """Serve on loopback, on a free port unless one is named."""
+        app = web.Application()
+        app.router.add_get(channel.PATH, self._serve)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", port)
+        await site.start()
+        self.port = runner.addresses[0][1]
+        try:
+            yield self
+        finally:
+            if self._socket is not None:
+                await self._socket.close()
+            await runner.cleanup()
+
+    async def send(self, frame: channel.Down) -> None:
+        """Send a frame down; raises RuntimeError while no gateway is connected."""
+        if self._socket is None:
+            raise RuntimeError("no gateway is connected")
+        await self._socket.send_str(channel.encode(frame).decode())
+
+    async def until(self, records: int) -> list[channel.AuditRecord]:
+        """Wait until so many records came, and return them."""
+        async with self._news:
+            await self._news.wait_for(lambda: len(self.records) >= records)
+        return self.records
+
+    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
+        self.tokens.append(request.headers.get("Authorization", ""))
+        socket = self._socket = web.WebSocketResponse(max_msg_size=0)
+        await socket.prepare(request)
+        if self.granted is not None:
+            await self.send(channel.Granted(self.granted))
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                await self._take(channel.decode_up(message.data))
+        return socket
+
+    async def _take(self, frame: channel.Up) -> None:
+        if isinstance(frame, channel.Hello):
+            self.hellos.append(frame)
+        elif isinstance(frame, channel.Heartbeat):
+            self.beats.append(frame)
+        else:
+            async with self._news:
+                known = {record.n for record in self.records}
+                self.records += [record for record in frame.records if record.n not in known]
+                self._news.notify_all()
+            if self.acknowledging and frame.records:
+                await self.send(channel.Ack(frame.records[-1].n))

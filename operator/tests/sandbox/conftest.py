@@ -1,3 +1,0 @@
-from launch_fixture import companions, launch
-
-__all__ = ["companions", "launch"]
