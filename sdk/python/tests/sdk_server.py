@@ -3,13 +3,16 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+ME = "agent://tenant-a/researcher"
 AUDIT = "sc-01JDEMO0000000000000000000"
+PEM = Path(__file__).with_name("localhost.pem")
 
 
 def http(status: int, document: object, *headers: str) -> bytes:
@@ -47,17 +50,26 @@ Reply = bytes | Callable[[socket.socket, Request], None]
 
 @dataclass
 class Server:
-    """Answers with `replies` in turn, then with the last for ever. An empty reply hangs up."""
+    """Answers with `replies` in turn, then with the last for ever. An empty reply hangs up.
+
+    Listens on `path`, else on a free port of `host`; there by TLS where it is told so.
+    """
 
     replies: list[Reply]
     path: Path | None = None
+    host: str = "127.0.0.1"
+    tls: bool = False
     seen: list[Request] = field(default_factory=list)
     connections: int = 0
 
     def __enter__(self):
-        self._door = socket.socket(socket.AF_UNIX if self.path else socket.AF_INET)
-        self._door.bind(str(self.path) if self.path else ("127.0.0.1", 0))
-        self._door.listen(64)
+        family = socket.AF_UNIX if self.path else socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._door = socket.socket(family)
+        self._door.bind(str(self.path) if self.path else (self.host, 0))
+        self._door.listen(128)
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if self.tls else None
+        if self._context:
+            self._context.load_cert_chain(PEM)
         self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._accept)]
@@ -67,17 +79,26 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._door.shutdown(socket.SHUT_RDWR)
         self._door.close()
-        for conn in self._open:
-            with contextlib.suppress(OSError):
-                conn.shutdown(socket.SHUT_RDWR)
+        self.hang_up()
         for thread in self._threads:
             thread.join()
         for conn in self._open:
             conn.close()
 
+    def hang_up(self) -> None:
+        """Close every connection, as a server does with those that were idle for too long."""
+        for conn in self._open:
+            with contextlib.suppress(OSError):
+                conn.shutdown(socket.SHUT_RDWR)
+
+    @property
+    def port(self) -> int:
+        return self._door.getsockname()[1]
+
     @property
     def url(self) -> str:
-        return f"unix://{self.path}" if self.path else f"http://127.0.0.1:{self._door.getsockname()[1]}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"unix://{self.path}" if self.path else f"http{'s' if self.tls else ''}://{host}:{self.port}"
 
     def _accept(self) -> None:
         while True:
@@ -86,12 +107,18 @@ class Server:
             except OSError:
                 return
             self.connections += 1
-            self._open.append(conn)
             thread = threading.Thread(target=self._serve, args=(conn,))
             self._threads.append(thread)
             thread.start()
 
     def _serve(self, conn: socket.socket) -> None:
+        if self._context:
+            try:
+                conn = self._context.wrap_socket(conn, server_side=True)
+            except OSError:
+                conn.close()
+                return
+        self._open.append(conn)
         file = conn.makefile("rb")
         try:
             while (line := file.readline()) and self._one(conn, file, line):

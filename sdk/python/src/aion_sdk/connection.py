@@ -9,65 +9,57 @@ from __future__ import annotations
 import os
 import select
 import socket
-import ssl
 import threading
 import time
 import weakref
+from typing import TYPE_CHECKING
 
-from aion_sdk import http1
-from aion_sdk.address import Address
-from aion_sdk.call import Call
+from aion_sdk import attempt, dial, http1
+
+if TYPE_CHECKING:
+    from aion_sdk.address import Address
+    from aion_sdk.call import Call, Identity
 
 IDLE_S = 4.0  # servers commonly close after 5 s; below it, a reused connection is nearly always alive
 KEPT = 32  # idle connections; more callers than this open and close their own
-
-
-class Unsent(Exception):  # noqa: N818  (named for what is the matter)
-    """The request did not leave whole: it was not executed."""
-
-
-class Lost(Exception):  # noqa: N818  (the same)
-    """The request was sent and no whole answer came."""
+AT_ONCE = 65_536  # bytes a read: above malloc's mmap threshold (128 KiB) each read would cost page faults
 
 
 class Pool:
     """Connections, taken and put back; safe across threads, emptied in a forked child."""
 
-    def __init__(self, address: Address, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, address: Address, who: Identity) -> None:
         self._address = address
-        self._tls = tls or (ssl.create_default_context() if address.tls else None)
+        self._who = who
+        self._tls = dial.tls_context(address)
         self._lock = threading.Lock()
         self._idle: list[tuple[float, socket.socket]] = []
-        self._pid = os.getpid()
         weakref.finalize(self, _close_all, self._idle)  # an agent that was dropped leaves nothing open
+        _pools.add(self)
 
-    def exchange(self, head: bytes, call: Call) -> http1.Answer:
-        """Send and receive within the call's deadline. Raises Unsent, Lost, TimeoutError (`sent` in its args), BrokenAnswer."""
+    def exchange(self, call: Call) -> http1.Answer:
+        """Send and receive within the call's deadline. Raises attempt.Ended or http1.BrokenAnswer."""
         try:
-            sock = self._take() or self._connect(call.left())
-        except TimeoutError:
-            raise TimeoutError(False) from None
+            call.left()
+            sock = self._take() or dial.connect(self._address, self._tls, deadline=call.deadline)
+        except OSError as error:
+            raise attempt.broken(error, sent=False) from error
         answer = http1.Answer()
         sent = False
         try:
+            request = call.request(self._address, self._who)
             sock.settimeout(call.left())
-            refused = _send(sock, head + call.body)
-            sent = refused is None
+            sent = _send(sock, request)
             while True:
                 sock.settimeout(call.left())
-                if answer.feed(sock.recv(262144)):
+                if answer.feed(sock.recv(AT_ONCE)):
                     break
-        except TimeoutError:
-            sock.close()
-            raise TimeoutError(sent) from None
         except http1.BrokenAnswer as error:
             sock.close()
-            if not answer.started:
-                raise (Lost if sent else Unsent)(str(error)) from None
-            raise
+            raise attempt.closed(answer, error, sent=sent) from error
         except OSError as error:
             sock.close()
-            raise (Lost if sent else Unsent)(str(error)) from error
+            raise attempt.broken(error, sent=sent) from error
         except BaseException:  # an interrupt in the middle: this connection holds half a conversation
             sock.close()
             raise
@@ -82,12 +74,14 @@ class Pool:
         with self._lock:
             _close_all(self._idle)
 
+    def forget(self) -> None:
+        """In a forked child: our copies of the parent's connections are closed, never spoken on."""
+        self._lock = threading.Lock()  # another thread of the parent may have held it, and is not here to let go
+        _close_all(self._idle)
+
     def _take(self) -> socket.socket | None:
         while True:
             with self._lock:
-                if self._pid != os.getpid():
-                    _close_all(self._idle)  # the parent's: our copies are closed, never spoken on
-                    self._pid = os.getpid()
                 if not self._idle:
                     return None
                 since, sock = self._idle.pop()
@@ -97,35 +91,21 @@ class Pool:
 
     def _put(self, sock: socket.socket) -> None:
         with self._lock:
-            if len(self._idle) < KEPT and self._pid == os.getpid():
+            if len(self._idle) < KEPT:
                 self._idle.append((time.monotonic(), sock))
                 return
         sock.close()
 
-    def _connect(self, timeout: float) -> socket.socket:
-        try:
-            if self._address.is_unix:
-                sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                try:
-                    sock.settimeout(timeout)
-                    sock.connect(self._address.path)
-                except BaseException:
-                    sock.close()
-                    raise
-                return sock
-            sock = socket.create_connection((self._address.host, self._address.port), timeout)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._tls is None:
-                return sock
-            try:
-                return self._tls.wrap_socket(sock, server_hostname=self._address.host)
-            except BaseException:
-                sock.close()
-                raise
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise Unsent(str(error)) from error
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+
+
+def _forget_all() -> None:
+    for pool in list(_pools):
+        pool.forget()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def _close_all(idle: list[tuple[float, socket.socket]]) -> None:
@@ -133,19 +113,22 @@ def _close_all(idle: list[tuple[float, socket.socket]]) -> None:
         idle.pop()[1].close()
 
 
-def _send(sock: socket.socket, request: bytes) -> OSError | None:
-    """Send it all. A server that hangs up in the middle did not execute it, but may have said why: then go on to read."""
+def _send(sock: socket.socket, request: bytes) -> bool:
+    """Send it; False where the server hung up in the middle: it did not execute it, but may have said why, so read on."""
     try:
         sock.sendall(request)
     except TimeoutError:
         raise
-    except OSError as error:
-        return error
-    return None
+    except OSError:
+        return False
+    return True
 
 
 def _readable(sock: socket.socket) -> bool:
     """An idle connection with something to read was closed by its server (or speaks out of turn)."""
+    pending = getattr(sock, "pending", None)  # a TLS socket may hold what poll does not see
+    if pending is not None and pending():
+        return True
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))

@@ -32,7 +32,7 @@ and never say "done" or "not done" where that is unknown.
     └── Unavailable           E_UNAVAILABLE      fail closed (also: nobody listens at the kernel's address)
 """
 
-# ruff: noqa: N818 - the tree above documents each; the names are the contract's
+# ruff: noqa: D101, N818 - the tree above documents each; the names are the contract's
 
 from __future__ import annotations
 
@@ -197,4 +197,32 @@ def of(code: str) -> type[SyscallError]:
     return BY_CODE.get(code, UpstreamFailed)
 
 
-__all__ = sorted([kind.__name__ for kind in (*BY_CODE.values(), *_GROUPS)])  # noqa: PLE0605  (a list, made of the tree)
+__all__ = [
+    "BadParams",
+    "BadRequest",
+    "BadSignature",
+    "BudgetSpent",
+    "Busy",
+    "CapabilityDenied",
+    "ClockSkew",
+    "Conflict",
+    "Fenced",
+    "Forbidden",
+    "NoSuchSyscall",
+    "NoSuchTool",
+    "NotFound",
+    "PolicyDenied",
+    "Preempted",
+    "QuotaExceeded",
+    "Replay",
+    "SyscallError",
+    "TenantMismatch",
+    "Throttled",
+    "TimedOut",
+    "TooLarge",
+    "Unauthenticated",
+    "Unavailable",
+    "UnknownOutcome",
+    "UpstreamFailed",
+    "VersionConflict",
+]
