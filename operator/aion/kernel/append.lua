@@ -31,9 +31,11 @@ for at = 5, #ARGV, 5 do
     fresh = fresh + 1
     local id = string.format('%.0f-0', last)
     redis.call('XADD', events, 'MAXLEN', '~', ARGV[1], id, 't', topic, 'o', tenant, 'b', body)
-    if journal then
+    if journal and audit_id ~= '' then
       redis.call('XADD', audit, 'MAXLEN', '~', ARGV[2], id, 't', topic, 'o', tenant, 'b', body)
       redis.call('ZADD', ids, string.format('%.0f', last), audit_id)
+    end
+    if journal then
       upto = n
     end
   end

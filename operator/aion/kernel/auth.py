@@ -6,7 +6,7 @@ one, and never say more to a stranger than which header to fix.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from aion.api import errors, ids, labels, signing
 from aion.kernel.cluster import ApiError
@@ -16,16 +16,49 @@ from aion.kernel.tenantkeys import TenantKeys
 
 EVENTS_PATH = "/v1/events/stream"
 AGENTS_PATH = "/v1/agents"
+AUDIT_PATH = "/v1/audit"
+POLICY_PATH = "/v1/policy/current"
+"""What RBAC is asked for (nonResourceURLs, verb get) where an operator comes; one path stands for all below it."""
+
+_PROOFS = frozenset(
+    name.lower().encode()
+    for name in (
+        signing.TENANT,
+        signing.AGENT,
+        signing.KEY_ID,
+        signing.TIMESTAMP,
+        signing.NONCE,
+        signing.SIGNATURE,
+        "authorization",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is to be proved: the request as it came, its body whole."""
+    """What is to be proved: the request as it came, its body whole. Header names are in lower case."""
 
     method: str
     target: str
     headers: Mapping[str, str]
     body: bytes = b""
+
+    @classmethod
+    def of(cls, scope: Mapping[str, Any], body: bytes = b"") -> "Asked":
+        """Read an ASGI scope: path and query raw, since those are what a signature covers; raises BadSignature.
+
+        A header that proves who asks may stand once: of two, one reader would take the first and another the last.
+        """
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            lowered = name.lower()
+            text = lowered.decode("latin-1")
+            if lowered in _PROOFS and text in headers:
+                raise errors.BadSignature(f"got the header {text} twice, expected it once")
+            headers[text] = value.decode("latin-1")
+        query: bytes = scope["query_string"]
+        target: bytes = scope["raw_path"] + (b"?" + query if query else b"")
+        return cls(str(scope.get("method", "GET")), target.decode("latin-1"), headers, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +79,25 @@ class Caller:
         except ValueError as malformed:
             raise errors.BadRequest(str(malformed)) from None
         if self.tenant != tenant:
+            proved = f"proved {self.tenant!r}" if self.tenant is not None else "is an operator, who speaks for no agent"
             raise errors.TenantMismatch(
-                f"{agent_id} belongs to tenant {tenant!r}, the caller proved {self.tenant!r}", rule="identity.tenant"
+                f"{agent_id} belongs to tenant {tenant!r}, the caller {proved}", rule="identity.tenant"
             )
         if self.agent_id and self.agent_id != agent_id:
             raise errors.PolicyDenied(f"the caller is {self.agent_id}, not {agent_id}", rule="identity.agent")
+
+    def narrow(self, tenant: str | None) -> str | None:
+        """Return the tenant to show: the caller's own, for an operator the one that is asked for, None for all.
+
+        Raises TenantMismatch where a tenant asks for another.
+        """
+        if self.tenant is None:
+            return tenant or None
+        if tenant and tenant != self.tenant:
+            raise errors.TenantMismatch(
+                f"asked for tenant {tenant[:63]!r}, the caller proved {self.tenant!r}", rule="identity.tenant"
+            )
+        return self.tenant
 
 
 class Authority(Protocol):
@@ -86,14 +133,15 @@ class Signed:
                 "X-Sig-HMAC without `v1=` is the legacy MAC over the body alone, which this kernel does not accept: "
                 "sign by version 1 (aion_sdk does)"
             )
-        ring = await self._keys.ring(asked.headers.get(signing.TENANT.lower(), ""))
+        claimed = asked.headers.get(signing.TENANT.lower(), "")
+        ring = await self._keys.ring(claimed)
         noted = _Noted()
         signer = signing.verify(
             asked.headers,
             asked.method,
             asked.target,
             asked.body,
-            keys=lambda _, key_id: ring.get(key_id),
+            keys=lambda tenant, key_id: ring.get(key_id) if tenant == claimed else None,
             now_ms=self._now_ms(),
             seen=noted,
         )

@@ -8,7 +8,7 @@ wait for a slow subscriber: a full queue drops its oldest rows, and says so.
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -46,6 +46,10 @@ def gap(first: int, last: int, *, now_ms: int) -> bytes:
     return event.encode(msgspec.structs.replace(lost, fields={**lost.fields, "from": first, "to": last}))
 
 
+Lost = tuple[int, int]
+"""Numbers, from first to last, that a subscriber will not see."""
+
+
 class Subscription:
     """One subscriber's queue: bounded, oldest out first, never silent about it."""
 
@@ -55,39 +59,65 @@ class Subscription:
         self.interest = interest
         self.position = position
         """Everything up to this number is history and not in the queue."""
-        self._rows: deque[Row] = deque()
+        self._queue: deque[tuple[Lost | None, Row]] = deque()
+        """Each row with what was lost just before it."""
+        self._lost: Lost | None = None
+        """What was lost after the last row of the queue."""
         self._limit = limit
         self._dropped = dropped
-        self._lost: tuple[int, int] | None = None
         self._news = asyncio.Event()
+        self.ended = False
+        """Whether nothing will come any more."""
 
     def offer(self, rows: Iterable[Row]) -> None:
         """Queue what this subscriber may see; drop the oldest when it is too far behind."""
         for row in rows:
             if not self.interest.covers(row):
                 continue
-            if len(self._rows) >= self._limit:
-                oldest = self._rows.popleft()
-                self.lose(oldest.seq, oldest.seq)
-                self._dropped()
-            self._rows.append(row)
-        if self._rows:
+            self._queue.append((self._lost, row))
+            self._lost = None
             self._news.set()
+            if len(self._queue) > self._limit:
+                self._drop()
 
     def lose(self, first: int, last: int) -> None:
-        """Note that these numbers will not come."""
+        """Note that these numbers, which follow what is queued, will not come."""
         self._lost = (self._lost[0] if self._lost else first, last)
         self._news.set()
 
-    async def take(self) -> list[bytes]:
-        """Wait for news and return all of it as JSON rows, a gap first."""
-        await self._news.wait()
-        self._news.clear()
-        out = [gap(*self._lost, now_ms=wall_ms())] if self._lost else []
-        out += [row.json() for row in self._rows]
+    def end(self) -> None:
+        """Let `take` return nothing once the queue is empty."""
+        self.ended = True
+        self._news.set()
+
+    async def take(self, *, quiet_s: float | None = None) -> list[bytes]:
+        """Wait for news and return all of it as JSON rows, gaps where they belong; nothing after `quiet_s` or at the end."""
+        try:
+            async with asyncio.timeout(quiet_s):
+                await self._news.wait()
+        except TimeoutError:
+            return []
+        now_ms = wall_ms()
+        out: list[bytes] = []
+        for lost, row in self._queue:
+            if lost:
+                out.append(gap(*lost, now_ms=now_ms))
+            out.append(row.json())
+        if self._lost:
+            out.append(gap(*self._lost, now_ms=now_ms))
+        self._queue.clear()
         self._lost = None
-        self._rows.clear()
+        if not self.ended:
+            self._news.clear()
         return out
+
+    def _drop(self) -> None:
+        """Turn the oldest row into a gap before the next one, joined with the gaps on both sides of it."""
+        before, oldest = self._queue.popleft()
+        after, following = self._queue.popleft()
+        gone = (before[0] if before else oldest.seq, after[1] if after else oldest.seq)
+        self._queue.appendleft((gone, following))
+        self._dropped()
 
 
 class Bus:
@@ -100,6 +130,7 @@ class Bus:
         self._position = 0
         self._subscriptions: set[Subscription] = set()
         self._started = asyncio.Event()
+        self._ended = False
 
     async def run(self) -> None:
         """Follow the stream until cancelled; an unavailable store is asked again, 0.1-3 s apart."""
@@ -117,20 +148,32 @@ class Bus:
                     _log.warning("events.paused", reason=str(unavailable))
                 await asyncio.sleep(random.uniform(0.1, min(3.0, 0.2 * 2 ** min(failures, 5))))  # noqa: S311
 
-    async def follow(self, interest: Interest, *, since: int | None = None) -> AsyncIterator[list[bytes]]:
-        """Yield batches of JSON rows: history after `since` first if asked, then what happens.
+    def end(self) -> None:
+        """End every stream: the process is stopping, and a stream would else last as long as its reader."""
+        self._ended = True
+        self._started.set()
+        for subscription in self._subscriptions:
+            subscription.end()
 
-        The queue is opened before history is read, so nothing falls between the two.
+    async def follow(
+        self, interest: Interest, *, since: int | None = None, quiet_s: float | None = None
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Yield batches of JSON rows: history after `since` first if asked, then what happens, until the bus ends.
+
+        An empty batch says that nothing happened for `quiet_s`. The queue is opened before history is read, so nothing
+        falls between the two. Raises Unavailable.
         """
         await self._started.wait()
+        if self._ended:
+            return
         with self._subscribed(interest) as live:
             if since is not None:
                 async for batch in self._history(interest, since=since, upto=live.position):
                     yield batch
-            while True:
-                yield await live.take()
+            while (batch := await live.take(quiet_s=quiet_s)) or not live.ended:
+                yield batch
 
-    async def _history(self, interest: Interest, *, since: int, upto: int) -> AsyncIterator[list[bytes]]:
+    async def _history(self, interest: Interest, *, since: int, upto: int) -> AsyncGenerator[list[bytes], None]:
         bounds = await self._store.bounds()
         at = max(since, bounds.birth - 1) if since == 0 else since
         if lost := bounds.lost_after(since):

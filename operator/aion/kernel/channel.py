@@ -9,6 +9,7 @@ It must never acknowledge what the store did not keep.
 import asyncio
 import contextlib
 import random
+import time
 
 import msgspec
 import structlog
@@ -16,12 +17,11 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from aion.api import channel, errors, ids
 from aion.kernel import drafts, refusal
-from aion.kernel.auth import Caller, Tokens
+from aion.kernel.auth import Asked, Caller, Tokens
 from aion.kernel.clock import wall_ms
 from aion.kernel.grants import Grants
 from aion.kernel.metrics import KernelMetrics
-from aion.kernel.store import Sighting, Store
-from aion.kernel.stream import asked
+from aion.kernel.store import GATEWAY, Sighting, Store
 
 HELLO_S = 10.0
 """A gateway says who it is at once; this only has to cover a Pod that is starved of CPU."""
@@ -32,7 +32,14 @@ ABSENT_S = 5.0
 RETRY_S = (0.2, 2.0)
 """Between two attempts to keep an audit batch, with jitter."""
 
-UNAVAILABLE, DISAGREES, GARBLED = 1013, 4403, 4400
+PATIENCE_S = 15.0
+"""An audit batch is tried for so long; then the gateway is asked to come back with it. While we try we do not read, so a
+gateway that left would not be noticed, and each of its new connections would leave one that tries for ever."""
+
+RENEW_S = 30.0
+"""A busy gateway sends audit and no heartbeat: its sighting is renewed by whatever it sends, this often at most."""
+
+UNAVAILABLE, DISAGREES, GARBLED, SILENT = 1013, 4403, 4400, 4408
 
 _log = structlog.get_logger()
 
@@ -52,7 +59,7 @@ class Channels:
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection from its upgrade to its end."""
         try:
-            caller = await self._tokens.gateway(asked(socket))
+            caller = await self._tokens.gateway(Asked.of(socket.scope))
         except errors.SyscallError as refused:
             self._metrics.refused.labels(refused.code).inc()
             await socket.send_denial_response(refusal.response(refused))
@@ -61,15 +68,20 @@ class Channels:
         try:
             hello = await _hello(socket, caller)
             async with asyncio.timeout(HELLO_S):
-                await self._grants.registry.wait_synced()
+                await self._grants.wait_ready()
         except _Closing as closing:
-            await socket.close(code=closing.code, reason=closing.reason)
+            await refusal.hang_up(socket, code=closing.code, reason=closing.reason)
         except TimeoutError:
-            await socket.close(code=UNAVAILABLE, reason="the kernel has not read the cluster yet; come back")
+            await refusal.hang_up(socket, code=UNAVAILABLE, reason=f"{self._not_yet()}; come back")
         except WebSocketDisconnect:
             return
         else:
             await self._converse(socket, caller, hello)
+
+    def _not_yet(self) -> str:
+        if not self._grants.registry.synced:
+            return "the kernel has not read the cluster yet"
+        return "the kernel has no policy in force yet"
 
     async def _converse(self, socket: WebSocket, caller: Caller, hello: channel.Hello) -> None:
         tenant, name = ids.parse_agent_id(caller.agent_id)
@@ -83,7 +95,7 @@ class Channels:
         except* _Closing as closing:
             first = closing.exceptions[0]
             if isinstance(first, _Closing):
-                await socket.close(code=first.code, reason=first.reason)
+                await refusal.hang_up(socket, code=first.code, reason=first.reason)
         except* WebSocketDisconnect:
             pass
         finally:
@@ -100,7 +112,9 @@ class Channels:
                 bell.clear()
                 found = self._grants.of(tenant, name)
                 frame: channel.Down = (
-                    channel.Granted(found) if found else channel.Revoked(f"there is no Agent {name} in {tenant} any more")
+                    channel.Granted(found)
+                    if found
+                    else channel.Revoked(f"there is no Agent {name} in {tenant} any more")
                 )
                 if frame != sent:
                     await socket.send_text(channel.encode(frame).decode())
@@ -131,35 +145,51 @@ class Channels:
         """Publish what happened. Unlike audit this may be lost: the log has it too."""
         agent_id = ids.agent_id(tenant, name)
         with contextlib.suppress(errors.Unavailable):
-            await self._store.publish([drafts.of_agent(kind, tenant=tenant, agent=agent_id, now_ms=wall_ms(), **fields)])
+            await self._store.publish(
+                [drafts.of_agent(kind, tenant=tenant, agent=agent_id, now_ms=wall_ms(), **fields)]
+            )
 
     async def _listen(self, socket: WebSocket, caller: Caller, hello: channel.Hello) -> None:
         """Keep what the gateway reports; ends by WebSocketDisconnect or _Closing."""
-        await self._see(caller, hello, channel.Heartbeat(ts_ms=wall_ms(), inflight=0))
+        beat = channel.Heartbeat(ts_ms=wall_ms(), inflight=0)
+        await self._see(caller, hello, beat)
+        seen_at = time.monotonic()
         while True:
-            frame = _decoded(await socket.receive_text())
-            if isinstance(frame, channel.Heartbeat):
-                await self._see(caller, hello, frame)
-            elif isinstance(frame, channel.Audit):
+            frame = await self._heard(socket)
+            if isinstance(frame, channel.Audit):
                 upto = await self._keep(caller, frame)
                 await socket.send_text(channel.encode(channel.Ack(upto)).decode())
+            elif isinstance(frame, channel.Heartbeat):
+                beat = frame
             else:
                 raise _Closing(GARBLED, "hello is said once")
+            if frame is beat or time.monotonic() - seen_at > RENEW_S:
+                await self._see(caller, hello, beat)
+                seen_at = time.monotonic()
+
+    async def _heard(self, socket: WebSocket) -> channel.Up:
+        try:
+            async with asyncio.timeout(self._silent_after_s):
+                return _decoded(await _text(socket))
+        except TimeoutError:
+            raise _Closing(SILENT, f"not a frame in {self._silent_after_s} s, three heartbeats") from None
 
     async def _see(self, caller: Caller, hello: channel.Hello, beat: channel.Heartbeat) -> None:
         tenant, name = ids.parse_agent_id(caller.agent_id)
-        self._metrics.heartbeat(tenant, name)
+        if self._grants.registry.agents.get(tenant, name) is not None:
+            self._metrics.heartbeat(tenant, name)  # the gateway of a deleted Agent may beat on for a while
+        policy = self._grants.policy
         sighting = Sighting(
             agent_id=caller.agent_id,
             tenant=tenant,
             name=name,
-            via="gateway",
+            via=GATEWAY,
             heard_ms=wall_ms(),
             version=hello.version,
             pod=hello.pod,
             inflight=beat.inflight,
             usage=msgspec.to_builtins(beat.usage),
-            policy_revision=self._grants.policy.revision,
+            policy_revision=policy.revision if policy else 0,
         )
         try:
             await self._store.see(sighting, ttl_s=self._silent_after_s)
@@ -167,7 +197,7 @@ class Channels:
             _log.warning("heartbeat.lost", tenant=tenant, agent=name, reason=str(unavailable))
 
     async def _keep(self, caller: Caller, batch: channel.Audit) -> int:
-        """Keep a batch, asking an unavailable store again for as long as the gateway stays; then return its last `n`."""
+        """Keep a batch, asking an unavailable store again for a while; return its last `n`, or raise _Closing."""
         tenant, name = ids.parse_agent_id(caller.agent_id)
         for record in batch.records:
             if record.tenant != tenant or record.agent not in (caller.agent_id, name):
@@ -176,11 +206,14 @@ class Channels:
         rows = [drafts.of_audit(record) for record in batch.records]
         # The Pod's uid, not its name: a Pod that is made anew has the same name and a journal that starts at 1.
         source = caller.pod_uid or f"{tenant}/{caller.pod}"
+        began = time.monotonic()
         while True:
             try:
                 kept = await self._store.record(source, rows)
             except errors.Unavailable as unavailable:
                 _log.warning("audit.waiting", tenant=tenant, agent=name, reason=str(unavailable))
+                if time.monotonic() - began > PATIENCE_S:
+                    raise _Closing(UNAVAILABLE, f"the audit cannot be kept; come back with it: {unavailable}") from None
                 await asyncio.sleep(random.uniform(*RETRY_S))  # noqa: S311
             else:
                 self._metrics.audit_records.inc(kept.fresh)
@@ -193,13 +226,13 @@ class _Closing(Exception):  # noqa: N818
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = reason.encode()[:120].decode(errors="ignore")  # a close frame holds 123 bytes
+        self.reason = reason
 
 
 async def _hello(socket: WebSocket, caller: Caller) -> channel.Hello:
     try:
         async with asyncio.timeout(HELLO_S):
-            frame = _decoded(await socket.receive_text())
+            frame = _decoded(await _text(socket))
     except TimeoutError:
         raise _Closing(GARBLED, f"no hello within {HELLO_S:.0f} s") from None
     if not isinstance(frame, channel.Hello):
@@ -209,6 +242,17 @@ async def _hello(socket: WebSocket, caller: Caller) -> channel.Hello:
     if not caller.pod or frame.pod != caller.pod:
         raise _Closing(DISAGREES, f"the token was issued to Pod {caller.pod or '(none)'}, hello says {frame.pod}")
     return frame
+
+
+async def _text(socket: WebSocket) -> str:
+    """Return the next text frame; raises WebSocketDisconnect, or _Closing for a binary one."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"], message.get("reason"))
+    text: str | None = message.get("text")
+    if text is None:
+        raise _Closing(GARBLED, "got a binary frame, expected JSON text")
+    return text
 
 
 def _decoded(text: str) -> channel.Up:

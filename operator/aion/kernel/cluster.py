@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import aiohttp
 import msgspec
@@ -24,6 +24,8 @@ EVENT_BYTES = 4 << 20
 """No object is larger: etcd takes 1.5 MiB, and JSON is at most somewhat larger than what it stores."""
 
 Json = dict[str, Any]
+
+T = TypeVar("T")
 
 
 class ApiError(Exception):
@@ -99,7 +101,7 @@ class ApiServer:
     async def get(self, path: str) -> Json | None:
         """Return an object, or None where there is none."""
         try:
-            return msgspec.json.decode(await self._ask("GET", path), type=Json)
+            return _decoded(await self._ask("GET", path), Json)
         except ApiError as refused:
             if refused.status == 404:
                 return None
@@ -107,12 +109,12 @@ class ApiServer:
 
     async def create(self, path: str, body: Json) -> Json:
         """Send a review and return it with its status."""
-        return msgspec.json.decode(await self._ask("POST", path, msgspec.json.encode(body)), type=Json)
+        return _decoded(await self._ask("POST", path, msgspec.json.encode(body)), Json)
 
     async def list(self, path: str, *, page: str = "") -> ObjectList:
         """Return one page of a list."""
         query = {"limit": str(PAGE), **({"continue": page} if page else {})}
-        return msgspec.json.decode(await self._ask("GET", path, query=query), type=ObjectList)
+        return _decoded(await self._ask("GET", path, query=query), ObjectList)
 
     async def watch(self, path: str, *, since: str) -> AsyncIterator[WatchEvent]:
         """Yield events after a resource version until the server ends the watch."""
@@ -163,6 +165,13 @@ class ApiServer:
                     raise ApiError(0, f"no token to ask with: {missing}") from missing
             self._token = (token, time.monotonic())
         return {"Authorization": f"Bearer {token}"}
+
+
+def _decoded(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.DecodeError as garbled:  # something in between that answers for the API server
+        raise ApiError(0, f"an answer that is not {kind.__name__}: {garbled}") from None
 
 
 async def _raise_unless_ok(answer: aiohttp.ClientResponse) -> None:

@@ -28,9 +28,9 @@ def of_agent(kind: str, *, tenant: str, agent: str, now_ms: int, **fields: str |
 
 
 def of_policy(kind: str, *, revision: int, digest: str, now_ms: int) -> Draft:
-    """Return an event of topic `kernel.policy`; it belongs to no tenant."""
+    """Return an event of topic `kernel.policy`, numbered by its revision; it belongs to no tenant."""
     known: dict[str, object] = {"revision": revision, "digest": digest}
-    return Draft(event.POLICY, "", _body(event.POLICY, kind, event.timestamp(now_ms), known))
+    return Draft(event.POLICY, "", _body(event.POLICY, kind, event.timestamp(now_ms), known), n=revision)
 
 
 def _body(topic: str, kind: str, ts: str, fields: dict[str, object]) -> bytes:

@@ -5,14 +5,15 @@ It must never answer before the record of the call is in the store.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+
+import structlog
 
 from aion.api import errors, signing
 from aion.api import grant as grants
-from aion.kernel import refusal, residents
+from aion.kernel import intake, refusal, residents
 from aion.kernel.auth import Asked, Authority, Caller
 from aion.kernel.clock import wall_ms
+from aion.kernel.intake import Message, Receive, Send
 from aion.kernel.metrics import KernelMetrics
 from aion.kernel.recorder import Recorder
 from aion.kernel.residents import Residents
@@ -29,9 +30,7 @@ MAX_BODY = 8 << 20
 STANDINGS = 10_000
 """Agents whose account is remembered; each is some KiB."""
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+_log = structlog.get_logger()
 
 
 class Door:
@@ -58,7 +57,9 @@ class Door:
         if found is None:
             raise errors.BadRequest("which agent speaks? Give agent_id in the body, or sign X-Aion-Agent-Id")
         if found.rights.tenant != caller.tenant:
-            raise errors.TenantMismatch(f"{speaks} belongs to another tenant than {caller.tenant!r}", rule="identity.tenant")
+            raise errors.TenantMismatch(
+                f"{speaks} belongs to another tenant than {caller.tenant!r}", rule="identity.tenant"
+            )
         return router.owner_only(found, agent_id)
 
 
@@ -90,7 +91,13 @@ class TenantTools:
     def _sign(self, tenant: str, target: str) -> dict[str, str]:
         key_id, secret = self._newest[tenant]
         return signing.headers(
-            secret, method="GET", target=target, tenant=tenant, key_id=key_id, now_ms=wall_ms(), nonce=secrets.token_urlsafe(18)
+            secret,
+            method="GET",
+            target=target,
+            tenant=tenant,
+            key_id=key_id,
+            now_ms=wall_ms(),
+            nonce=secrets.token_urlsafe(18),
         )
 
 
@@ -116,53 +123,40 @@ class External:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request."""
+        name = scope["path"].removeprefix(PREFIX)
         try:
-            reply = await self.answer(scope["path"].removeprefix(PREFIX), asked(scope, await _body(scope, receive)))
+            request = Asked.of(scope, await intake.whole(scope, receive, limit=MAX_BODY))
+            reply = await self.answer(name, request)
         except errors.SyscallError as refused:
-            self._metrics.refused.labels(refused.code).inc()
-            extra = tuple((name.lower().encode(), value.encode()) for name, value in refusal.headers(refused).items())
-            headers = ((b"content-type", b"application/json"), *extra)
-            reply = router.Reply(refused.http_status, headers, refusal.body(refused))
+            reply = self._refused(refused)
+        except Exception:  # noqa: BLE001 - the outermost rim of a request: a bug is answered like any failure
+            _log.exception("syscall.broke", syscall=name[:64])
+            reply = self._refused(errors.Unavailable("an internal error, see the kernel's log"))
         length = (b"content-length", b"%d" % len(reply.body))
         await send({"type": "http.response.start", "status": reply.status, "headers": [*reply.headers, length]})
         await send({"type": "http.response.body", "body": reply.body})
 
+    def _refused(self, error: errors.SyscallError) -> router.Reply:
+        self._metrics.refused.labels(error.code).inc()
+        extra = tuple((name.lower().encode(), value.encode()) for name, value in refusal.headers(error).items())
+        return router.Reply(error.http_status, ((b"content-type", b"application/json"), *extra), refusal.body(error))
+
     async def answer(self, name: str, request: Asked) -> router.Reply:
         """Return the answer to one syscall; raises SyscallError where the caller or the record is in doubt."""
+        if request.method != "POST":
+            raise errors.BadRequest(f"got {request.method}, expected POST {PREFIX}<name>")
         caller = await self._authority.caller(request, path=PREFIX + name)
-        if caller.tenant is None:
-            raise errors.PolicyDenied("an operator makes no syscalls: use an agent's token or key", rule="identity.agent")
+        if caller.tenant is None or caller.via != "hmac":
+            raise errors.PolicyDenied(
+                "here agents outside the cluster call, by signature; in a Pod its gateway answers",
+                rule="identity.outside",
+            )
         agent_id = caller.agent_id or residents.named(request.body)
         if agent_id:
             Caller(tenant=caller.tenant, agent_id="", via=caller.via).owns(agent_id)
             self._door.admit(await self._residents.grant(agent_id))
-        reply = await self._router.handle(name, request.body, calls.Caller(caller.tenant, caller.agent_id, via=caller.via))
+        reply = await self._router.handle(
+            name, request.body, calls.Caller(caller.tenant, caller.agent_id, via=caller.via)
+        )
         await self._recorder.kept()
         return reply
-
-
-def asked(scope: Message, body: bytes) -> Asked:
-    """Return the request as it was sent."""
-    query: bytes = scope["query_string"]
-    target: bytes = scope["raw_path"] + (b"?" + query if query else b"")
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-    return Asked(method=scope["method"], target=target.decode("latin-1"), headers=headers, body=body)
-
-
-async def _body(scope: Message, receive: Receive) -> bytes:
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    if declared.isdigit() and int(declared) > MAX_BODY:
-        raise router.too_large(int(declared), MAX_BODY)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise errors.BadRequest("the caller left before its request was whole")
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY:
-            raise router.too_large(size, MAX_BODY)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return b"".join(parts)

@@ -1,14 +1,21 @@
 """What each agent may do right now, compiled from the registry and the policy in force.
 
 It stands apart from the channel so that a gateway in a Pod and a caller outside are granted by the same lines. It
-must never grant more than `aion.api.grant.compile` gives, nor anything before both pictures are complete.
+must never grant more than `aion.api.grant.compile` gives, nor anything before both pictures are complete and a policy
+is in force.
 """
 
+import asyncio
 from dataclasses import dataclass
 
-from aion.api import grant
+from aion.api import errors, grant
+from aion.api.agent import Agent
 from aion.api.policy import Bundle, digest
-from aion.kernel.registry import Registry
+from aion.api.tool import Tool
+from aion.kernel.registry import Key, Registry
+
+REMEMBERED = 10_000
+"""Compiled grants that are kept, some KiB each: a call from outside needs one, and compiling costs a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,26 +32,61 @@ class Policy:
         return cls(bundle, revision, digest(bundle))
 
 
-class Grants:
-    """Compiles grants; `set_policy` rings everyone's bell."""
+@dataclass(frozen=True, slots=True)
+class _Compiled:
+    agent: Agent
+    tools: tuple[Tool, ...]
+    policy: Policy
+    grant: grant.Grant
 
-    def __init__(self, registry: Registry, policy: Policy) -> None:
+
+class Grants:
+    """Compiles grants; `set_policy` rings everyone's bell. Without a policy nothing is granted."""
+
+    def __init__(self, registry: Registry, policy: Policy | None = None) -> None:
         self.registry = registry
         self._policy = policy
+        self._bound = asyncio.Event()
+        self._compiled: dict[Key, _Compiled] = {}
+        if policy is not None:
+            self._bound.set()
 
     @property
-    def policy(self) -> Policy:
-        """The policy in force."""
+    def policy(self) -> Policy | None:
+        """The policy in force, None until there is one."""
         return self._policy
 
     def set_policy(self, policy: Policy) -> None:
-        """Put another bundle in force."""
+        """Put a bundle in force."""
         self._policy = policy
+        self._bound.set()
         self.registry.bells.ring_all()
 
+    async def wait_ready(self) -> None:
+        """Return when something can be granted: both pictures were complete once, and a policy is in force."""
+        await self.registry.wait_synced()
+        await self._bound.wait()
+
+    def in_force(self) -> Policy:
+        """Return the policy in force; raises Unavailable until there is one."""
+        if self._policy is None:
+            raise errors.Unavailable("no policy is in force yet, so nothing is granted; retry", retry_after_ms=1000)
+        return self._policy
+
     def of(self, tenant: str, name: str) -> grant.Grant | None:
-        """Return what this Agent may do, or None where there is no such Agent."""
+        """Return what this Agent may do, or None where there is no such Agent; raises Unavailable without a policy."""
         agent = self.registry.agents.get(tenant, name)
-        if agent is None:
-            return None
-        return grant.compile(agent, self.registry.tools.of(tenant), self._policy.bundle, revision=self._policy.revision)
+        return None if agent is None else self.compile(agent)
+
+    def compile(self, agent: Agent) -> grant.Grant:
+        """Return what an Agent may do; compiled anew only when Agent, Tools or policy are others than last time."""
+        policy, tools = self.in_force(), self.registry.tools.of(agent.namespace)
+        key = (agent.namespace, agent.name)
+        known = self._compiled.pop(key, None)
+        if known is None or known.agent is not agent or known.tools is not tools or known.policy is not policy:
+            made = grant.compile(agent, tools, policy.bundle, revision=policy.revision)
+            known = _Compiled(agent, tools, policy, made)
+        self._compiled[key] = known  # at the end: the one asked last is forgotten last
+        if len(self._compiled) > REMEMBERED:
+            del self._compiled[next(iter(self._compiled))]
+        return known.grant

@@ -52,13 +52,15 @@ class MemoryStore:
         return self._newest
 
     async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
-        """Append audit records that this journal had not sent before."""
+        """Append records that this journal had not sent before."""
         upto = self._upto.get(source, 0)
         fresh = 0
         for draft in drafts:
             if draft.n > upto:
-                self._audit[draft.audit_id] = self._append(draft)
+                row = self._append(draft)
                 upto, fresh = draft.n, fresh + 1
+                if draft.audit_id:
+                    self._audit[draft.audit_id] = row
         while len(self._audit) > self._audit_kept:
             del self._audit[next(iter(self._audit))]
         self._upto[source] = upto

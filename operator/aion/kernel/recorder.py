@@ -62,6 +62,13 @@ class Recorder:
                 with contextlib.suppress(errors.Unavailable):
                     await self.kept()
 
+    async def close(self) -> None:
+        """Write what still waits, once; what cannot be written is lost with the process, and the log says so."""
+        try:
+            await self.kept()
+        except errors.Unavailable as unavailable:
+            _log.error("audit.lost", records=len(self._waiting), reason=str(unavailable))
+
     async def _write(self) -> None:
         batch = self._waiting[:BATCH]
         try:

@@ -30,6 +30,9 @@ AGENTS = "aion:agents"
 ANSWER_S = 2.0
 """Longest wait for one answer; a blocking read may take its own wait longer."""
 
+LONGEST_READ_S = 5.0
+"""A read blocks no longer, so that its connection can have a limit: a peer that vanished without a word is noticed."""
+
 Entry = tuple[bytes, dict[bytes, bytes]]
 """One entry of a stream as RESP3 delivers it."""
 
@@ -47,10 +50,11 @@ class RedisStore:
         events_kept: int = EVENTS_KEPT,
         audit_kept: int = AUDIT_KEPT,
     ) -> None:
-        options: dict[str, Any] = {"protocol": 3, "socket_connect_timeout": ANSWER_S, "retry": Retry(NoBackoff(), 1)}
+        # The client never asks twice by itself: it cannot know whether the first attempt was done. A nonce that was claimed
+        # and asked again would look like a replay; records are asked again by their owners, who number them.
+        options: dict[str, Any] = {"protocol": 3, "socket_connect_timeout": ANSWER_S, "retry": Retry(NoBackoff(), 0)}
         self._redis = Redis.from_url(url, socket_timeout=ANSWER_S, **options)
-        # A reader blocks for its own wait_s, so its connections have no answer limit but that wait.
-        self._reader = Redis.from_url(url, socket_timeout=None, **options)
+        self._reader = Redis.from_url(url, socket_timeout=LONGEST_READ_S + ANSWER_S, **options)
         self._now_ms = now_ms
         self._kept = (events_kept, audit_kept)
         self._append = self._redis.register_script(resources.files("aion.kernel").joinpath("append.lua").read_text())
@@ -71,13 +75,13 @@ class RedisStore:
         return last
 
     async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
-        """Append audit records in one round trip, each `n` of a journal at most once."""
+        """Append records in one round trip, each `n` of a journal at most once."""
         _, upto, fresh = await self._run(drafts, [COUNTER, EVENTS, AUDIT, AUDIT_IDS, JOURNAL + source])
         return Recorded(upto=upto, fresh=fresh)
 
     async def read(self, after: int, *, limit: int, wait_s: float = 0.0) -> list[Row]:
         """Return rows after a number, waiting on the stream itself."""
-        block = max(1, int(wait_s * 1000)) if wait_s > 0 else None
+        block = max(1, int(min(wait_s, LONGEST_READ_S) * 1000)) if wait_s > 0 else None
         async with _failing_closed():
             found = await self._reader.xread({EVENTS: f"{after}-0"}, count=limit, block=block)
         return [_row(entry) for entry in cast("dict[bytes, list[list[Entry]]]", found).get(EVENTS.encode(), [[]])[0]]

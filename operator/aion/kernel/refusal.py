@@ -1,12 +1,13 @@
-"""How the kernel says no over HTTP: the contract's error body, status and Retry-After.
+"""How the kernel says no: the contract's error body, status and Retry-After, or a WebSocket's close.
 
 It stands apart so that FastAPI's routes, WebSocket denials and the raw path answer alike. It must never leak a
 traceback.
 """
 
+import contextlib
 import math
 
-from fastapi import Request, Response
+from fastapi import Response, WebSocket, WebSocketDisconnect
 
 from aion.api import errors, syscall
 
@@ -30,8 +31,8 @@ def response(error: errors.SyscallError) -> Response:
     return Response(body(error), status_code=error.http_status, headers=headers(error), media_type="application/json")
 
 
-async def handler(_request: Request, error: Exception) -> Response:
-    """Answer for FastAPI."""
-    if not isinstance(error, errors.SyscallError):
-        raise error
-    return response(error)
+async def hang_up(socket: WebSocket, *, code: int, reason: str) -> None:
+    """Close a connection that was accepted; nothing happens where the other side was faster."""
+    said = reason.encode()[:120].decode(errors="ignore")  # a close frame holds 123 bytes
+    with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # starlette's "already closed" is a RuntimeError
+        await socket.close(code=code, reason=said)

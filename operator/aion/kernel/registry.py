@@ -71,6 +71,7 @@ class Collection(Generic[T]):
         self._kind = kind
         self._bells = bells
         self._objects: dict[str, dict[str, T]] = {}
+        self._ordered: dict[str, tuple[T, ...]] = {}
         self.synced = asyncio.Event()
 
     def get(self, namespace: str, name: str) -> T | None:
@@ -78,9 +79,14 @@ class Collection(Generic[T]):
         return self._objects.get(namespace, {}).get(name)
 
     def of(self, namespace: str) -> tuple[T, ...]:
-        """Return a namespace's objects, ordered by name."""
-        held = self._objects.get(namespace, {})
-        return tuple(held[name] for name in sorted(held))
+        """Return a namespace's objects, ordered by name: the same tuple until one of them changes."""
+        ordered = self._ordered.get(namespace)
+        if ordered is None:
+            held = self._objects.get(namespace)
+            if not held:
+                return ()
+            ordered = self._ordered[namespace] = tuple(held[name] for name in sorted(held))
+        return ordered
 
     def all(self) -> list[tuple[Key, T]]:
         """Return everything, ordered by namespace and name."""
@@ -93,6 +99,7 @@ class Collection(Generic[T]):
     def replace(self, objects: list[Json]) -> None:
         """These are all there are."""
         self._objects = {}
+        self._ordered = {}
         for body in objects:
             self._keep(body)
         self.synced.set()
@@ -106,12 +113,17 @@ class Collection(Generic[T]):
     def remove(self, body: Json) -> None:
         """This one is gone."""
         namespace, name = _key(body)
-        self._objects.get(namespace, {}).pop(name, None)
+        held = self._objects.get(namespace, {})
+        held.pop(name, None)
+        if not held:
+            self._objects.pop(namespace, None)
+        self._ordered.pop(namespace, None)
         self._bells.ring(namespace)
 
     def _keep(self, body: Json) -> None:
         namespace, name = _key(body)
         held = self._objects.setdefault(namespace, {})
+        self._ordered.pop(namespace, None)
         try:
             held[name] = self._kind.from_cluster(body)
         except ValueError as unreadable:

@@ -5,20 +5,29 @@ registration, and the policy in force bounds it as it bounds everybody. An Agent
 must never let a registration outlive its agent's silence, nor speak for an agent in a Pod.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Annotated
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aion.api import errors, ids
 from aion.api import grant as grants
 from aion.api.agent import Agent
 from aion.api.shape import InvalidManifest
+from aion.kernel.clock import wall_ms
 from aion.kernel.grants import Grants
-from aion.kernel.store import Sighting, Store
+from aion.kernel.store import GATEWAY, OUTSIDE, Sighting, Store
 
 REGISTERED_S = 3600
 """A registration without a heartbeat is forgotten after an hour; each heartbeat and syscall begins it anew."""
+
+TOUCHED_MS = 60_000
+"""A syscall renews its agent's registration at most this often: a write a minute, not one a call."""
+
+AGENTS = 10_000
+"""Registrations that are kept as Agents, so that a call does not read them anew."""
 
 Capabilities = dict[str, bool | list[str]]
 
@@ -55,7 +64,12 @@ class Registration(BaseModel):
         }
         if self.limits.timeout_ms:
             spec["timeoutMs"] = self.limits.timeout_ms
-        body = {"apiVersion": "aion.os/v1", "kind": "Agent", "metadata": {"name": name, "namespace": tenant}, "spec": spec}
+        body = {
+            "apiVersion": "aion.os/v1",
+            "kind": "Agent",
+            "metadata": {"name": name, "namespace": tenant},
+            "spec": spec,
+        }
         try:
             return Agent.from_cluster(body)
         except InvalidManifest as invalid:
@@ -69,49 +83,60 @@ class Registration(BaseModel):
         return flags | {"syscalls": patterns} if patterns else flags
 
 
+class Heartbeat(BaseModel):
+    """`POST /v1/agent/heartbeat`, from an agent that no gateway reports for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    agent_id: str = Field(max_length=160)
+    inflight: int = Field(0, ge=0)
+    usage: dict[Annotated[str, Field(max_length=64)], int | float] = Field(default_factory=dict, max_length=32)
+
+
 class Residents:
     """Finds the grant of an agent that calls the kernel itself, and remembers registrations in the store."""
 
-    def __init__(self, granting: Grants, store: Store, *, anyone: bool = False) -> None:
+    def __init__(
+        self, granting: Grants, store: Store, *, anyone: bool = False, now_ms: Callable[[], int] = wall_ms
+    ) -> None:
         """`anyone` grants an agent that never registered all that policy allows: for a laptop only."""
         self._grants = granting
         self._store = store
         self._anyone = anyone
+        self._now_ms = now_ms
+        self._agents: dict[str, tuple[str, Agent]] = {}
 
     async def grant(self, agent_id: str) -> grants.Grant:
-        """Return what an agent may do; raises PolicyDenied where nobody knows it."""
+        """Return what an agent may do; raises PolicyDenied where nobody knows it, Unavailable without policy or store."""
         tenant, name = ids.parse_agent_id(agent_id)
         if found := self._grants.of(tenant, name):
             return found
         seen = await self._store.sighting(agent_id)
         if seen is not None and seen.registration:
-            return self.compile(Registration.model_validate_json(seen.registration))
+            await self._touch(seen)
+            return self._grants.compile(self._agent(agent_id, seen.registration))
         if self._anyone:
-            everything: Capabilities = dict.fromkeys(grants.CAPABILITIES, True)
-            return self.compile(Registration(agent_id=agent_id, capabilities=everything))
+            return self._grants.compile(self._agent(agent_id, _everything(agent_id)))
         raise errors.PolicyDenied(
             f"{agent_id} is not known here: apply an Agent {name} in namespace {tenant}, or POST /v1/agent/register",
             rule="identity.registered",
         )
 
-    def compile(self, registration: Registration) -> grants.Grant:
-        """Return what a registration comes to under the policy in force."""
-        agent = registration.agent()
-        policy = self._grants.policy
-        tools = self._grants.registry.tools.of(agent.namespace)
-        return grants.compile(agent, tools, policy.bundle, revision=policy.revision)
+    async def register(self, registration: Registration) -> grants.Grant:
+        """Remember a registration and return what it comes to; an Agent object of that id has the last word.
 
-    async def register(self, registration: Registration, *, now_ms: int) -> grants.Grant:
-        """Remember a registration and return what it comes to; an Agent object of that id has the last word."""
+        Raises BadParams, PolicyDenied where the agent lives in a Pod, or Unavailable.
+        """
         tenant, name = ids.parse_agent_id(registration.agent_id)
+        _outside(await self._store.sighting(registration.agent_id))
         own = self._grants.of(tenant, name)
-        granted = own or self.compile(registration)
+        granted = own or self._grants.compile(registration.agent())
         sighting = Sighting(
             agent_id=registration.agent_id,
             tenant=tenant,
             name=name,
-            via="hmac",
-            heard_ms=now_ms,
+            via=OUTSIDE,
+            heard_ms=self._now_ms(),
             version=registration.version,
             registration="" if own else registration.model_dump_json(),
             policy_revision=granted.policy_revision,
@@ -119,14 +144,57 @@ class Residents:
         await self._store.see(sighting, ttl_s=REGISTERED_S)
         return granted
 
-    async def heartbeat(self, agent_id: str, *, now_ms: int, inflight: int, usage: dict[str, int | float]) -> None:
-        """Note that an agent lives; raises PolicyDenied where it has to register first."""
-        granted = await self.grant(agent_id)
-        seen = await self._store.sighting(agent_id) or Sighting(
-            agent_id, granted.tenant, granted.name, "hmac", now_ms, version=granted.version
+    async def heartbeat(self, beat: Heartbeat) -> grants.Grant:
+        """Note that an agent lives, and return what it may do; raises PolicyDenied where it has to register first."""
+        granted = await self.grant(beat.agent_id)
+        seen = await self._store.sighting(beat.agent_id)
+        _outside(seen)
+        base = seen or Sighting(
+            beat.agent_id, granted.tenant, granted.name, OUTSIDE, heard_ms=0, version=granted.version
         )
-        now = replace(seen, heard_ms=now_ms, inflight=inflight, usage=usage, policy_revision=granted.policy_revision)
+        now = replace(
+            base,
+            heard_ms=self._now_ms(),
+            inflight=beat.inflight,
+            usage=dict(beat.usage),
+            policy_revision=granted.policy_revision,
+        )
         await self._store.see(now, ttl_s=REGISTERED_S)
+        return granted
+
+    async def _touch(self, seen: Sighting) -> None:
+        now_ms = self._now_ms()
+        if now_ms - seen.heard_ms > TOUCHED_MS:
+            await self._store.see(replace(seen, heard_ms=now_ms), ttl_s=REGISTERED_S)
+
+    def _agent(self, agent_id: str, registration: str) -> Agent:
+        """Return the Agent that a registration's JSON asks to be: the same object until the JSON is another."""
+        known = self._agents.pop(agent_id, None)
+        if known is None or known[0] != registration:
+            try:
+                known = (registration, Registration.model_validate_json(registration).agent())
+            except ValidationError:  # another version of the kernel wrote it
+                raise errors.PolicyDenied(
+                    f"the registration of {agent_id} cannot be read any more: POST /v1/agent/register again",
+                    rule="identity.registered",
+                ) from None
+        self._agents[agent_id] = known
+        if len(self._agents) > AGENTS:
+            del self._agents[next(iter(self._agents))]
+        return known[1]
+
+
+def _outside(seen: Sighting | None) -> None:
+    """Return unless a gateway speaks for this agent; raises PolicyDenied."""
+    if seen is not None and seen.via == GATEWAY:
+        raise errors.PolicyDenied(
+            f"{seen.agent_id} lives in Pod {seen.pod}, and its gateway reports for it", rule="identity.gateway"
+        )
+
+
+def _everything(agent_id: str) -> str:
+    capabilities: Capabilities = dict.fromkeys(grants.CAPABILITIES, True)
+    return Registration(agent_id=agent_id, capabilities=capabilities).model_dump_json()
 
 
 def named(body: bytes) -> str:

@@ -1,11 +1,12 @@
 """What an operator may set, read once from environment variables that begin with AION_.
 
-It stands apart so that the chart and this file can be compared line by line. Nothing secret is here: the Redis URL may
-hold a password and is never logged; tenants' keys are read from the cluster.
+It stands apart so that the chart and this file can be compared line by line. The Redis URL may hold a password, so it is
+never shown; tenants' keys and policy are read from the cluster.
 """
 
 from pathlib import Path
 
+from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -16,15 +17,20 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AION_", frozen=True)
 
-    host: str = "0.0.0.0"  # noqa: S104 - it serves the Pod's address, whichever that is
+    host: str = ""
+    """Empty: every address of the Pod, IPv4 and IPv6."""
     port: int = 8010
-    redis_url: str = "redis://aion-redis:6379/0"
-    policy_file: Path = Path("/etc/aion/policy.yaml")
-    otlp_endpoint: str | None = None
+    redis_url: SecretStr = SecretStr("redis://aion-redis:6379/0")
+    release_namespace: str = "aion-system"
+    """Where the Policy `aion` and its bundles are."""
+    pod_name: str = ""
+    """Names this replica in traces and in the numbering of its own audit records."""
+    log_level: str = "info"
+    otlp_endpoint: str = ""
 
     kube_url: str = "https://kubernetes.default.svc"
     kube_token_file: Path = SERVICE_ACCOUNT / "token"
-    kube_ca_file: Path = SERVICE_ACCOUNT / "ca.crt"
+    kube_ca_file: Path | None = SERVICE_ACCOUNT / "ca.crt"
 
     channel_audience: str = "aion-kernel"
     events_kept: int = 50_000

@@ -16,13 +16,22 @@ EVENTS_KEPT = 50_000
 AUDIT_KEPT = 200_000
 """Audit records kept for a search by id: about 0.6 KiB each, so some 120 MiB of Redis when full."""
 
+GATEWAY = "gateway"
+"""Heard over its Pod's channel."""
+
+OUTSIDE = "hmac"
+"""Heard from outside the cluster, by a signature."""
+
 AUDIT_MEMORY_S = 7 * 86_400
 """How long the last record number of a journal is remembered, so that a resend after an outage counts once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An event before it has a number. `body` is a JSON object without `seq`; `tenant` is "" for the system."""
+    """An event before it has a number. `body` is a JSON object without `seq`; `tenant` is "" for the system.
+
+    `n` numbers it within its journal; `audit_id` is what it can be found by, if anything.
+    """
 
     topic: str
     tenant: str
@@ -81,7 +90,7 @@ class Sighting:
     tenant: str
     name: str
     via: str
-    """How it reaches us: `gateway` (a Pod's channel) or `hmac` (outside the cluster)."""
+    """How it reaches us: GATEWAY or OUTSIDE."""
     heard_ms: int
     version: str = ""
     pod: str = ""
@@ -105,10 +114,10 @@ class Store(Protocol):
         """Append events in one step and return the last number given."""
 
     async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
-        """Append audit records of one journal, each `n` at most once, as events and under their audit id."""
+        """Append records of one journal, each `n` at most once, as events and, where they have one, under their audit id."""
 
     async def read(self, after: int, *, limit: int, wait_s: float = 0.0) -> list[Row]:
-        """Return up to `limit` rows after a number; wait up to `wait_s` for the first."""
+        """Return up to `limit` rows after a number; wait up to `wait_s` (5 at most) for the first."""
 
     async def bounds(self) -> Bounds:
         """Return where the stream begins and ends."""

@@ -6,7 +6,9 @@ rows are joined and handed to the socket, which pushes back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
 
 import msgspec
 from fastapi import APIRouter, Request, Response, WebSocket, WebSocketDisconnect
@@ -18,6 +20,7 @@ from aion.api.event import TOPICS
 from aion.kernel import refusal
 from aion.kernel.auth import EVENTS_PATH, Asked, Authority, Caller
 from aion.kernel.bus import Bus, Interest
+from aion.kernel.metrics import KernelMetrics
 
 QUIET_S = 15.0
 """After this long without an event a comment is sent, so that proxies keep the connection."""
@@ -30,31 +33,26 @@ class _Numbered(msgspec.Struct):
 _numbered = msgspec.json.Decoder(_Numbered)
 
 
-def asked(connection: HTTPConnection, *, body: bytes = b"") -> Asked:
-    """Return the request as it was sent: raw path and query, since that is what a signature covers."""
-    query: bytes = connection.scope["query_string"]
-    target = connection.scope["raw_path"] + (b"?" + query if query else b"")
-    method = str(connection.scope.get("method", "GET"))
-    return Asked(method=method, target=target.decode("latin-1"), headers=connection.headers, body=body)
-
-
-def routes(bus: Bus, authority: Authority) -> APIRouter:
+def routes(bus: Bus, authority: Authority, metrics: KernelMetrics) -> APIRouter:
     """Return the two wires over one bus."""
     router = APIRouter(tags=["events"])
 
-    async def interest(connection: HTTPConnection) -> Interest:
-        caller = await authority.caller(asked(connection), path=EVENTS_PATH)
-        return _interest(caller, connection.query_params.get("topics"), connection.query_params.get("tenant"))
+    async def wanted(connection: HTTPConnection) -> Interest:
+        caller = await authority.caller(Asked.of(connection.scope), path=EVENTS_PATH)
+        query = connection.query_params
+        return _interest(caller, query.get("topics"), query.get("tenant"))
 
     @router.get(
-        EVENTS_PATH, response_class=StreamingResponse, summary="Follow events (server-sent events; or a WebSocket)"
+        EVENTS_PATH,
+        response_class=StreamingResponse,
+        summary="Follow events (server-sent events; or a WebSocket)",
+        openapi_extra={"parameters": _PARAMETERS},
     )
-    async def sse(request: Request, topics: str = "", since: int | None = None, tenant: str = "") -> Response:  # noqa: ARG001
-        wanted = await interest(request)
-        seen = request.headers.get("last-event-id", "")
-        start = int(seen) if since is None and seen.isdecimal() else since
+    async def sse(request: Request) -> Response:
+        interest = await wanted(request)
+        since = _since(request.query_params.get("since") or request.headers.get("last-event-id"))
         return StreamingResponse(
-            _sse(bus, wanted, since=start),
+            _sse(bus, interest, since=since),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
@@ -62,33 +60,42 @@ def routes(bus: Bus, authority: Authority) -> APIRouter:
     @router.websocket(EVENTS_PATH)
     async def websocket(socket: WebSocket) -> None:
         try:
-            wanted = await interest(socket)
+            interest = await wanted(socket)
             since = _since(socket.query_params.get("since"))
         except errors.SyscallError as refused:
+            metrics.refused.labels(refused.code).inc()
             await socket.send_denial_response(refusal.response(refused))
             return
         await socket.accept()
-        sending = asyncio.create_task(_send(socket, bus, wanted, since=since))
-        gone = asyncio.create_task(_until_gone(socket))
+        sending = asyncio.create_task(_send(socket, bus, interest, since=since), name="events-send")
+        gone = asyncio.create_task(_until_gone(socket), name="events-gone")
         try:
-            await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (sending, gone):
-                task.cancel()
+            sending.cancel()
+            gone.cancel()
             await asyncio.gather(sending, gone, return_exceptions=True)
+        for task in done:
+            task.result()
 
     return router
+
+
+_PARAMETERS: list[dict[str, Any]] = [
+    {"name": name, "in": "query", "schema": {"type": kind}, "description": said}
+    for name, kind, said in (
+        ("topics", "string", f"comma-separated, of {', '.join(TOPICS)}; absent: all"),
+        ("since", "integer", "the seq of the last event seen; 0: all that is kept; absent: what happens from now on"),
+        ("tenant", "string", "one tenant, for an operator who may see all"),
+    )
+]
 
 
 def _interest(caller: Caller, topics: str | None, tenant: str | None) -> Interest:
     wanted = frozenset(filter(None, (topics or "").split(","))) or frozenset(TOPICS)
     if unknown := wanted - set(TOPICS):
         raise errors.BadRequest(f"got topics {sorted(unknown)}, expected any of {', '.join(TOPICS)}")
-    if caller.tenant is not None and tenant and tenant != caller.tenant:
-        raise errors.TenantMismatch(
-            f"asked for tenant {tenant!r}, the caller proved {caller.tenant!r}", rule="identity.tenant"
-        )
-    return Interest(topics=wanted, tenant=caller.tenant if caller.tenant is not None else tenant or None)
+    return Interest(topics=wanted, tenant=caller.narrow(tenant))
 
 
 def _since(text: str | None) -> int | None:
@@ -101,13 +108,16 @@ def _since(text: str | None) -> int | None:
 
 async def _send(socket: WebSocket, bus: Bus, interest: Interest, *, since: int | None) -> None:
     try:
-        async for rows in bus.follow(interest, since=since):
-            for row in rows:
-                await socket.send_text(row.decode())
+        async with aclosing(bus.follow(interest, since=since)) as batches:
+            async for rows in batches:
+                for row in rows:
+                    await socket.send_text(row.decode())
     except errors.Unavailable as unavailable:
-        await socket.close(code=1013, reason=str(unavailable)[:120])
+        await refusal.hang_up(socket, code=1013, reason=str(unavailable))
     except WebSocketDisconnect:
         return
+    else:
+        await refusal.hang_up(socket, code=1001, reason="the kernel is stopping; come back with since=")
 
 
 async def _until_gone(socket: WebSocket) -> None:
@@ -115,29 +125,14 @@ async def _until_gone(socket: WebSocket) -> None:
         pass
 
 
-async def _sse(bus: Bus, interest: Interest, *, since: int | None) -> AsyncIterator[bytes]:
-    rows = aiter(bus.follow(interest, since=since))
+async def _sse(bus: Bus, interest: Interest, *, since: int | None) -> AsyncGenerator[bytes, None]:
     yield b": stream of aion.event.v1\n\n"
-    pending: asyncio.Task[list[bytes]] | None = None
     try:
-        while True:
-            pending = pending or asyncio.create_task(_next(rows))
-            done, _ = await asyncio.wait((pending,), timeout=QUIET_S)
-            if not done:
-                yield b": quiet\n\n"
-                continue
-            batch, pending = pending.result(), None
-            yield b"".join(_sse_row(row) for row in batch)
+        async with aclosing(bus.follow(interest, since=since, quiet_s=QUIET_S)) as batches:
+            async for rows in batches:
+                yield b"".join(_sse_row(row) for row in rows) or b": quiet\n\n"
     except errors.Unavailable as unavailable:
         yield b"event: error\ndata: %b\n\n" % refusal.body(unavailable)
-    finally:
-        if pending is not None:
-            pending.cancel()
-            await asyncio.gather(pending, return_exceptions=True)
-
-
-async def _next(rows: AsyncIterator[list[bytes]]) -> list[bytes]:
-    return await anext(rows)
 
 
 def _sse_row(row: bytes) -> bytes:

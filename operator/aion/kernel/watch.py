@@ -2,11 +2,13 @@
 
 It stands apart from `cluster` (the wire) and `registry` (the picture) because this loop is where informers go wrong:
 a relist must replace the picture (a deletion may have been missed), a bookmark only moves the position, an expired
-position starts over at once, and everything else waits with jitter. It must never end while the process lives.
+position starts over at once (but not twice in a row), and everything else waits with jitter. It must never end while the
+process lives.
 """
 
 import asyncio
 import random
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +18,12 @@ from aion.kernel.cluster import ApiError, Cluster, Json
 
 FIRST_WAIT_S = 0.5
 LAST_WAIT_S = 30.0
+
+SHORT_S = 1.0
+"""A watch that ends sooner without a word is a server (or a proxy) in trouble: the next one waits like a failure."""
+
+HEALTHY_S = 10.0
+"""A watch that lived so long before it broke was sound: its failure is the first one again."""
 
 _log = structlog.get_logger()
 
@@ -34,23 +42,39 @@ class Picture(Protocol):
 
 
 async def keep(
-    cluster: Cluster, path: str, picture: Picture, *, jitter: Callable[[float, float], float] = random.uniform
+    cluster: Cluster,
+    path: str,
+    picture: Picture,
+    *,
+    jitter: Callable[[float, float], float] = random.uniform,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Follow one collection until cancelled."""
     failures = 0
     while True:
+        began = clock()
         try:
             position = await _list(cluster, path, picture)
-            failures = 0
             while True:
-                position = await _watch(cluster, path, picture, position)
+                began = clock()
+                reached = await _watch(cluster, path, picture, position)
+                _verify_lasted(clock() - began, moved=reached != position)
+                failures, position = 0, reached
         except ApiError as failed:
-            if failed.gone:
+            if clock() - began > HEALTHY_S:
+                failures = 0
+            if failed.gone and not failures:
+                failures = 1
                 continue
             failures += 1
-            wait = jitter(0.1, min(LAST_WAIT_S, FIRST_WAIT_S * 2**failures))
+            wait = jitter(0.1, min(LAST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures, 10)))
             _log.warning("watch.interrupted", path=path, reason=str(failed), again_s=round(wait, 1))
             await asyncio.sleep(wait)
+
+
+def _verify_lasted(seconds: float, *, moved: bool) -> None:
+    if seconds < SHORT_S and not moved:
+        raise ApiError(0, "the watch ended at once")
 
 
 async def _list(cluster: Cluster, path: str, picture: Picture) -> str:

@@ -1,0 +1,221 @@
+"""The kernel, put together: one function, whatever store, keys and cluster it stands on.
+
+It stands apart so that a cluster, a laptop and a test run the same kernel and differ only in what they hand over. It must
+never read the environment, nor open anything by itself.
+"""
+
+import asyncio
+import contextlib
+import secrets
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import structlog
+from fastapi import FastAPI, Request, Response, WebSocket
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from aion.api import channel as frames
+from aion.api import errors, syscall
+from aion.kernel import openapi, probes, refusal, routes, stream, watch
+from aion.kernel.auth import Authority, Either, Signed, Tokens
+from aion.kernel.bus import Bus
+from aion.kernel.channel import Channels
+from aion.kernel.clock import wall_ms
+from aion.kernel.cluster import Cluster
+from aion.kernel.dispatch import Dispatch
+from aion.kernel.external import Door, External, TenantTools
+from aion.kernel.grants import Grants, Policy
+from aion.kernel.intake import App
+from aion.kernel.metrics import KernelMetrics
+from aion.kernel.policysource import PolicySource
+from aion.kernel.recorder import Recorder
+from aion.kernel.registry import Registry
+from aion.kernel.residents import Residents
+from aion.kernel.reviews import Reviews
+from aion.kernel.serving import Server
+from aion.kernel.store import Store
+from aion.kernel.tenantkeys import TenantKeys
+from aion.syscalls.net_fetch import NetFetch
+from aion.syscalls.router import Router
+from aion.syscalls.tool_invoke import ToolInvoke
+from aion.syscalls.toolchannels import Tools
+from aion.telemetry import metrics, spans
+
+AGENTS = "/apis/aion.os/v1/agents"
+TOOLS = "/apis/aion.os/v1/tools"
+
+_log = structlog.get_logger()
+
+Work = Callable[[], Coroutine[None, None, None]]
+
+
+class ToolCaller(Tools, Protocol):
+    """How tools are called, and that it holds connections."""
+
+    async def close(self) -> None:
+        """End every connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """One replica: what it serves, what runs behind it, and what others may look at."""
+
+    asgi: App
+    registry: Registry
+    grants: Grants
+    store: Store
+    bus: Bus
+    recorder: Recorder
+    tools: ToolCaller
+    tracer: spans.Spans
+    background: tuple[Work, ...]
+
+    @contextlib.asynccontextmanager
+    async def serving(self, on: Sequence[socket.socket], *, grace_s: float) -> AsyncIterator[None]:
+        """Serve on these sockets, with the background work, until the context is left; then end within the grace.
+
+        Work that breaks ends the context with its error: a kernel that no longer follows its cluster must not serve on.
+        """
+        server = Server(self.asgi)
+        try:
+            async with asyncio.TaskGroup() as group:
+                running = [group.create_task(work()) for work in self.background]
+                await server.listen(on)
+                try:
+                    yield
+                finally:
+                    self.bus.end()
+                    await server.close(within_s=grace_s)
+                    for task in running:
+                        task.cancel()
+        finally:
+            await self.recorder.close()
+            await self.tools.close()
+            await self.store.close()
+            await asyncio.to_thread(self.tracer.close)
+
+
+def assemble(
+    *,
+    store: Store,
+    keys: TenantKeys,
+    cluster: Cluster | None = None,
+    namespace: str = "aion-system",
+    policy: Policy | None = None,
+    tools: ToolCaller | None = None,
+    tracer: spans.Spans | None = None,
+    replica: str = "kernel",
+    audience: str = "aion-kernel",
+    silent_after_s: int = 90,
+    anyone: bool = False,
+) -> Kernel:
+    """Put a kernel together.
+
+    With a `cluster`, Agents, Tools, tokens and the policy come from there, the policy from `namespace`. Without one,
+    `policy` is in force from the start, the registry is the caller's to fill, and only signatures prove who asks.
+    `anyone` grants agents that never registered all that policy allows: for a laptop.
+    """
+    collected = metrics.registry()
+    counted = KernelMetrics(collected)
+    registry = Registry()
+    grants = Grants(registry, policy)
+    tools = tools or TenantTools(keys)
+    tracer = tracer or spans.NoSpans()
+    bus = Bus(store, dropped=counted.dropped_by_stream)
+    recorder = Recorder(store, source=f"{replica}/{secrets.token_hex(8)}", metrics=counted)
+    signed = Signed(keys, store, now_ms=wall_ms)
+    residents = Residents(grants, store, anyone=anyone)
+    background: list[Work] = [bus.run, recorder.run]
+    authority: Authority = signed
+    source: PolicySource | None = None
+    channels: Channels | None = None
+    if cluster is None:
+        registry.agents.replace([])
+        registry.tools.replace([])
+    else:
+        source = PolicySource(cluster, namespace=namespace, grants=grants, store=store, metrics=counted)
+        background += [
+            partial(watch.keep, cluster, AGENTS, registry.agents),
+            partial(watch.keep, cluster, TOOLS, registry.tools),
+            source.run,
+        ]
+        tokens = Tokens(Reviews(cluster), audience=audience)
+        authority = Either(tokens, signed)
+        channels = Channels(tokens=tokens, grants=grants, store=store, metrics=counted, silent_after_s=silent_after_s)
+    if policy is not None:
+        counted.policy(policy.revision, policy.digest)
+
+    control = _control(counted)
+    control.include_router(
+        routes.routes(authority=authority, residents=residents, grants=grants, store=store, metrics=counted)
+    )
+    control.include_router(stream.routes(bus, authority, counted))
+    control.include_router(probes.routes(store=store, grants=grants, source=source, registry=collected))
+    if channels is not None:
+        control.add_api_websocket_route(frames.PATH, channels.serve)
+    control.add_api_websocket_route("/{path:path}", _no_such_connection)
+
+    door = Door()
+    router = Router(
+        door=door,
+        handlers=(ToolInvoke(tools), NetFetch()),
+        audit=recorder,
+        metrics=metrics.SyscallMetrics(collected, syscall.NAMES),
+        tracer=tracer,
+    )
+    external = External(
+        authority=signed, residents=residents, door=door, router=router, recorder=recorder, metrics=counted
+    )
+    return Kernel(
+        asgi=Dispatch(syscalls=external, control=control),
+        registry=registry,
+        grants=grants,
+        store=store,
+        bus=bus,
+        recorder=recorder,
+        tools=tools,
+        tracer=tracer,
+        background=tuple(background),
+    )
+
+
+def _control(counted: KernelMetrics) -> FastAPI:
+    """Return a FastAPI app that refuses by the contract, whatever went wrong."""
+    control = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+
+    @control.exception_handler(errors.SyscallError)
+    async def refused(_request: Request, error: errors.SyscallError) -> Response:
+        counted.refused.labels(error.code).inc()
+        return refusal.response(error)
+
+    @control.exception_handler(HTTPException)
+    async def unknown(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 404:
+            return refusal.response(errors.NoSuchSyscall(f"got path {request.url.path[:80]!r}: see /openapi.json"))
+        return refusal.response(errors.BadRequest(f"{request.method} {request.url.path[:80]}: {error.detail}"))
+
+    @control.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> Response:
+        return refusal.response(errors.BadParams(f"the request cannot be read: {error.errors()[:1]}"))
+
+    @control.exception_handler(Exception)
+    async def broken(_request: Request, _error: Exception) -> Response:
+        # starlette raises it again behind our back, and uvicorn logs it with its traceback
+        return refusal.response(errors.Unavailable("an internal error, see the kernel's log"))
+
+    document = openapi.Once(control)
+
+    @control.get("/openapi.json", include_in_schema=False)
+    async def described() -> Response:
+        return Response(document.json(), media_type="application/json")
+
+    return control
+
+
+async def _no_such_connection(socket: WebSocket) -> None:
+    gone = errors.NoSuchSyscall(f"got path {socket.url.path[:80]!r}, expected /v1/events/stream or /v1/channel")
+    await socket.send_denial_response(refusal.response(gone))
