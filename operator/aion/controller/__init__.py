@@ -1,4 +1,26 @@
-"""The operator process: watch, queue, plan, apply for the kinds of `aion.os`.
+"""The operator process: watch, queue, plan, apply for the kinds of `aion.os`. Nobody imports this package.
 
-Only `kube` speaks to Kubernetes; plans are pure. Nobody imports this package.
+The files, in the order in which an event meets them:
+
+    watch             kopf, as an informer only           sweep     LISTs that heal what a watch has lost
+    feed              remember the object, ask for its root
+    store, views      what is remembered: frozen, small   queue     keys, each once, each by one worker
+    workers           take a key, arrange its return      outcome   how a pass ended
+    reconcile         one pass: observe, plan, apply, say
+
+    accept, recipes   from a spec to what can be rendered, or a refusal for a person
+    plan_agent        what should exist for an Agent      plan_tool, policy_pointer    … for a Tool, for the Policy
+    render_agent      how a Pod looks                     render_tool, sealed          … a Tool's; what all have in common
+    diagnosis         why a Pod is not ready              refusals  what the API server's no means
+    conditions_agent  what to say about it                conditions_tool, binding, readiness    … and in which words
+    plan              the hand-over, as data
+
+    apply             the writes of children, and the tenant's keys
+    status            the status, where there is something new to say
+    kube, errors      the wire, and what goes wrong on it: the only module that speaks to Kubernetes
+
+    health, metrics, settings, __main__    the process around it
+    testing           a cluster in memory
+
+Everything between `reconcile` and `apply` is pure. The process holds no state but what the first lists rebuild.
 """

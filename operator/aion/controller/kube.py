@@ -42,6 +42,7 @@ class Resource:
 
 AGENTS = Resource("aion.os/v1", "agents", "Agent")
 TOOLS = Resource("aion.os/v1", "tools", "Tool")
+POLICIES = Resource("aion.os/v1", "policies", "Policy")
 PODS = Resource("v1", "pods", "Pod")
 NODES = Resource("v1", "nodes", "Node")
 SECRETS = Resource("v1", "secrets", "Secret")
@@ -49,14 +50,17 @@ SERVICES = Resource("v1", "services", "Service")
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 
-BY_KIND = {r.kind: r for r in (AGENTS, TOOLS, PODS, NODES, SECRETS, SERVICES, SERVICE_ACCOUNTS, DEPLOYMENTS)}
+BY_KIND = {r.kind: r for r in (AGENTS, TOOLS, POLICIES, PODS, NODES, SECRETS, SERVICES, SERVICE_ACCOUNTS, DEPLOYMENTS)}
 
 
 class Cluster(Protocol):
     """What the controller asks of an API server; `Kube` and the shipped fake both are one."""
 
     async def apply(self, document: Document, *, subresource: str = "") -> Document:
-        """Server-side apply, forced; answers the object as stored. `subresource` may be "status"."""
+        """Server-side apply, forced; answers the object as stored. `subresource` may be "status".
+
+        A document with metadata.resourceVersion is a compare-and-swap: Conflict where the object has moved on.
+        """
 
     async def create(self, document: Document) -> bool:
         """Create; False where the name was taken already."""
@@ -141,7 +145,8 @@ class Kube:
         while True:
             page = await self._send("GET", resource.path(), query=query)
             for item in page.get("items", ()):
-                yield item
+                # The server names the kind once, on the list: each item of a built-in kind comes without.
+                yield {"apiVersion": resource.api, "kind": resource.kind, **item}
             following = page.get("metadata", {}).get("continue")
             if not following:
                 return

@@ -5,6 +5,7 @@ After     look again in so many seconds, event or not
 Waiting   something that others do is still missing; its event will wake us, `seconds` is the net below
 Transient the attempt failed for no fault of the object: again, with backoff
 Stalled   only a change by a person helps: no retry until the object changes
+Gone      the object is no more, and nothing of it stays behind in the queue
 """
 
 from dataclasses import dataclass
@@ -45,4 +46,9 @@ class Stalled:
     why: str
 
 
-Outcome: TypeAlias = Done | After | Waiting | Transient | Stalled
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nothing to come back for."""
+
+
+Outcome: TypeAlias = Done | After | Waiting | Transient | Stalled | Gone

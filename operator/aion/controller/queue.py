@@ -75,12 +75,15 @@ class Queue(Generic[K]):
             timer.cancel()
         self._timers[key] = loop.call_later(seconds, self._due, key)
 
-    def retry(self, key: K) -> float:
-        """Ask for it again after a failure; answers the delay: full jitter under min(0.2 s x 2^failures, 300 s)."""
+    def retry(self, key: K, *, at_least: float = 0.0) -> float:
+        """Ask for it again after a failure; answers the delay: full jitter under min(0.2 s x 2^failures, 300 s).
+
+        `at_least` is the server's own word, such as a Retry-After.
+        """
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         ceiling = min(FIRST_RETRY_S * 2.0 ** min(failures, 16), LAST_RETRY_S)
-        delay = max(FIRST_RETRY_S / 2, self._uniform(0.0, ceiling))
+        delay = max(FIRST_RETRY_S / 2, at_least, self._uniform(0.0, ceiling))
         metrics.QUEUE_RETRIES.labels(self._name).inc()
         self.add_after(key, delay)
         return delay

@@ -21,12 +21,14 @@ def service_account(recipe: AgentRecipe) -> Document:
     """The identity; it holds no right in the API and its token is never mounted by itself."""
     name = labels.service_account(recipe.key.name)
     worn = labels.of_agent(recipe.key.name)
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": sealed.metadata(recipe.key, name=name, labels=worn, uid=recipe.uid),
-        "automountServiceAccountToken": False,
-    }
+    return sealed.marked(
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": sealed.metadata(recipe.key, name=name, labels=worn, uid=recipe.uid),
+            "automountServiceAccountToken": False,
+        }
+    )
 
 
 def pod(recipe: AgentRecipe, *, settings: Settings) -> Document:

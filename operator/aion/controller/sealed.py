@@ -19,6 +19,7 @@ UID_CODE = 10001  # the agent's or tool's own code
 UID_GUARD = 10002  # gateway and runner
 FS_GROUP = 10000
 GRACE_S = 30
+KEY_ID = "default"  # the key id that SDKs sign with where they are told no other
 LAUNCH = "/aion/aion-launch"
 SOURCE_LAUNCH = "/usr/bin/aion-launch"
 
@@ -42,6 +43,13 @@ def metadata(key: Key, *, name: str, labels: Mapping[str, str], uid: str) -> Doc
     }
 
 
+def marked(document: Document) -> Document:
+    """The document, labelled with the hash of itself: how a plan knows that what is there is what it would apply."""
+    meta = document["metadata"]
+    worn = {**meta["labels"], names.TEMPLATE_HASH: digest(document)}
+    return {**document, "metadata": {**meta, "labels": worn}}
+
+
 def tenant_keys(namespace: str, *, secret: str) -> Document:
     """The tenant's HMAC keys, made once; no owner, since every Agent and Tool of the namespace needs it."""
     return {
@@ -53,7 +61,7 @@ def tenant_keys(namespace: str, *, secret: str) -> Document:
             "labels": {names.MANAGED_BY: names.MANAGER, names.PART_OF: names.MANAGER},
         },
         "type": "Opaque",
-        "stringData": {"k1": secret},
+        "stringData": {KEY_ID: secret},
     }
 
 

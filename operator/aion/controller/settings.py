@@ -6,6 +6,10 @@ It must never be read by a plan directly: plans get the frozen object, so that a
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from aion.controller.views import Key
+
+POLICY = "aion"  # the name of the one Policy that counts
+
 
 class Settings(BaseSettings):
     """One field a variable; the defaults suit a developer's cluster with locally built images."""
@@ -25,8 +29,17 @@ class Settings(BaseSettings):
     tool_config: dict[str, dict[str, str]] = Field(default_factory=dict)
     sandbox_profile: str = "sealed"
     workers: int = Field(default=8, ge=1, le=64)
-    port: int = 8080
-    sweep_s: float = 600.0
+    port: int = Field(default=8080, ge=0, le=65535)
+    log_level: str = "info"
+    # LIST everything and compare it with what the watches told: the net under a deletion that a watch lost.
+    sweep_s: float = Field(default=600.0, gt=0)
+    # Plan each object again, +-20 %: the net under everything else.
+    resync_s: float = Field(default=600.0, gt=0)
+
+    @property
+    def pointer(self) -> Key:
+        """The Policy whose status points at the bundle in force."""
+        return Key("Policy", self.release_namespace, POLICY)
 
     @property
     def kernel(self) -> str:

@@ -20,6 +20,7 @@ _TOMBSTONES = 8192  # uids of the recently deleted: far more than a sweep can ov
 _PROJECT: dict[str, Callable[[Document], View]] = {
     "Agent": views.root,
     "Tool": views.root,
+    "Policy": views.root,
     "Pod": views.pod,
     "Deployment": views.deployment,
     "ServiceAccount": views.child,
@@ -33,16 +34,19 @@ class Observed:
     """Everything one plan may look at, read once."""
 
     root: RootView | None
-    pods: tuple[PodView, ...]
-    deployment: DeploymentView | None
-    children: frozenset[tuple[str, str]]  # (kind, name) of the ServiceAccounts and Services
-    nodes: tuple[NodeView, ...]
+    version: int = 0  # the root's resourceVersion, for a compare-and-swap
+    pods: tuple[PodView, ...] = ()
+    deployment: DeploymentView | None = None
+    children: frozenset[ChildView] = frozenset()
+    nodes: tuple[NodeView, ...] = ()
+    policy: RootView | None = None  # the Policy that holds the pointer
 
 
 class Store:
-    """Single-threaded, in memory, rebuilt by the first list after a start."""
+    """Single-threaded, in memory, rebuilt by the first list after a start. `pointer` names the Policy that counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, pointer: Key | None = None) -> None:
+        self._pointer = pointer
         self._by_uid: dict[str, dict[str, View]] = {kind: {} for kind in _PROJECT}
         self._roots: dict[Key, RootView] = {}
         self._versions: dict[str, int] = {}
@@ -72,6 +76,8 @@ class Store:
         self._link(uid, view)
         if isinstance(view, NodeView):
             return self._node_changed(before, view)
+        if isinstance(view, RootView) and view.key == self._pointer:
+            return {view.key} | self._pointer_moved(before, view)
         return self._keys(view) | (self._keys(before) if before is not None else set())
 
     def remove(self, kind: str, uid: str) -> set[Key]:
@@ -84,6 +90,8 @@ class Store:
         if view is None:
             return set()
         self._unlink(uid, view)
+        if isinstance(view, RootView) and view.key == self._pointer:
+            return {view.key, *self._agents()}
         return self._keys(view)
 
     def replace(self, kind: str, documents: Iterable[Document], *, known: frozenset[str]) -> tuple[set[Key], int]:
@@ -109,19 +117,27 @@ class Store:
         return frozenset(self._by_uid[kind])
 
     def roots(self) -> tuple[Key, ...]:
-        """Every Agent and Tool."""
+        """Every Agent, Tool and Policy."""
         return tuple(self._roots)
+
+    def inhabited(self, namespace: str) -> bool:
+        """Whether any Agent or Tool lives in the namespace."""
+        return any(key.namespace == namespace for key in self._roots if key.kind in ("Agent", "Tool"))
 
     def observe(self, key: Key) -> Observed:
         """One frozen sight of a root and what belongs to it; Pods in a stable order."""
+        root = self._roots.get(key)
         children = self._children.get(key, {}).values()
         pods = sorted((c for c in children if isinstance(c, PodView)), key=lambda pod: (pod.name, pod.uid))
+        nodes = (n for n in self._by_uid["Node"].values() if isinstance(n, NodeView))
         return Observed(
-            root=self._roots.get(key),
+            root=root,
+            version=self._versions.get(root.uid, 0) if root else 0,
             pods=tuple(pods),
             deployment=next((c for c in children if isinstance(c, DeploymentView)), None),
-            children=frozenset((c.kind, c.name) for c in children if isinstance(c, ChildView)),
-            nodes=tuple(n for n in self._by_uid["Node"].values() if isinstance(n, NodeView)),
+            children=frozenset(c for c in children if isinstance(c, ChildView)),
+            nodes=tuple(sorted(nodes, key=lambda node: node.name)),
+            policy=self._roots.get(self._pointer) if self._pointer else None,
         )
 
     def _keys(self, view: View) -> set[Key]:
@@ -137,6 +153,15 @@ class Store:
             return set()
         held = (pod for pod in self._by_uid["Pod"].values() if isinstance(pod, PodView))
         return {pod.owner for pod in held if pod.owner and not pod.ready}
+
+    def _pointer_moved(self, before: View | None, now: RootView) -> set[Key]:
+        """Every Agent says which policy binds it."""
+        if isinstance(before, RootView) and before.status.get("active") == now.status.get("active"):
+            return set()
+        return self._agents()
+
+    def _agents(self) -> set[Key]:
+        return {key for key in self._roots if key.kind == "Agent"}
 
     def _link(self, uid: str, view: View) -> None:
         if isinstance(view, RootView):

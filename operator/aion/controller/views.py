@@ -15,6 +15,14 @@ Document: TypeAlias = Mapping[str, Any]
 
 LABEL_PROFILE = "seccomp.aion.os/"  # followed by 16 hex digits of the profile's sha256
 
+_OURS = frozenset(
+    {"observedGeneration", "conditions"}
+    | {"podName", "nodeName", "queue", "effectivePolicy", "effectiveCapabilities"}  # of an Agent
+    | {"endpoint", "replicas", "readyReplicas"}  # of a Tool
+    | {"active"}  # of a Policy
+)
+"""The fields of a status that we write. Others' (usage, heartbeats) change twice a minute, and a plan never reads them."""
+
 
 class Key(NamedTuple):
     """The name of a root object: what the queue holds."""
@@ -26,7 +34,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RootView:
-    """An Agent or a Tool: its document without the bookkeeping, and the status that was last seen."""
+    """An Agent, a Tool or a Policy: its document without the bookkeeping, and what we last said in its status."""
 
     key: Key
     uid: str
@@ -54,17 +62,18 @@ class ContainerView:
 
 @dataclass(frozen=True, slots=True)
 class ConditionView:
-    """One condition of a Pod or a Deployment."""
+    """One condition of a Pod or a Deployment; `since` is RFC 3339, or empty."""
 
     type: str
     status: str
     reason: str
     message: str
+    since: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PodView:
-    """A Pod of ours."""
+    """A Pod of ours; `reason` and `message` say why it failed as a whole, such as Evicted."""
 
     namespace: str
     name: str
@@ -73,6 +82,9 @@ class PodView:
     owner_uid: str
     template_hash: str
     phase: str
+    reason: str
+    message: str
+    created: str
     deleting: bool
     node: str
     conditions: tuple[ConditionView, ...]
@@ -87,6 +99,10 @@ class PodView:
         """The condition of that type, if the Pod has it."""
         return next((c for c in self.conditions if c.type == kind), None)
 
+    def container(self, name: str) -> ContainerView | None:
+        """The container of that name, once the kubelet has said anything about it."""
+        return next((c for c in self.containers if c.name == name), None)
+
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
@@ -97,21 +113,28 @@ class DeploymentView:
     uid: str
     owner: Key | None
     template_hash: str
+    wanted: int  # spec.replicas, which a person's `kubectl scale` may have changed
     observed: bool  # its controller has seen the newest generation
     replicas: int
     updated: int
     available: int
+    conditions: tuple[ConditionView, ...]
+
+    def condition(self, kind: str) -> ConditionView | None:
+        """The condition of that type, if the Deployment has it."""
+        return next((c for c in self.conditions if c.type == kind), None)
 
 
 @dataclass(frozen=True, slots=True)
 class ChildView:
-    """A ServiceAccount or a Service of ours: only that it is there."""
+    """A ServiceAccount or a Service of ours: that it is there, and as which version of what we render."""
 
     kind: str
     namespace: str
     name: str
     uid: str
     owner: Key | None
+    template_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +156,13 @@ def _owner(meta: Document) -> tuple[Key | None, str]:
 
 def _conditions(status: Document) -> tuple[ConditionView, ...]:
     return tuple(
-        ConditionView(c["type"], c["status"], c.get("reason") or "", c.get("message") or "")
+        ConditionView(
+            c["type"],
+            c["status"],
+            c.get("reason") or "",
+            c.get("message") or "",
+            c.get("lastTransitionTime") or "",
+        )
         for c in status.get("conditions") or ()
     )
 
@@ -157,7 +186,7 @@ def _container(status: Document) -> ContainerView:
 
 
 def root(document: Document) -> RootView:
-    """Project an Agent or a Tool."""
+    """Project an Agent, a Tool or a Policy."""
     meta = document["metadata"]
     kept = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
     kept |= {field: meta[field] for field in ("labels", "annotations") if meta.get(field)}
@@ -172,7 +201,7 @@ def root(document: Document) -> RootView:
             "metadata": kept,
             "spec": document.get("spec") or {},
         },
-        status=document.get("status") or {},
+        status={name: value for name, value in (document.get("status") or {}).items() if name in _OURS},
     )
 
 
@@ -191,6 +220,9 @@ def pod(document: Document) -> PodView:
         owner_uid=owner_uid,
         template_hash=worn.get(labels.TEMPLATE_HASH, ""),
         phase=status.get("phase") or "Pending",
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        created=meta.get("creationTimestamp") or "",
         deleting=bool(meta.get("deletionTimestamp")),
         node=(document.get("spec") or {}).get("nodeName") or "",
         conditions=_conditions(status),
@@ -207,17 +239,20 @@ def deployment(document: Document) -> DeploymentView:
         uid=meta["uid"],
         owner=_owner(meta)[0],
         template_hash=(meta.get("labels") or {}).get(labels.TEMPLATE_HASH, ""),
+        wanted=int((document.get("spec") or {}).get("replicas", 1)),
         observed=int(status.get("observedGeneration") or 0) >= int(meta.get("generation") or 0),
         replicas=int(status.get("replicas") or 0),
         updated=int(status.get("updatedReplicas") or 0),
         available=int(status.get("availableReplicas") or 0),
+        conditions=_conditions(status),
     )
 
 
 def child(document: Document) -> ChildView:
     """Project a ServiceAccount or a Service."""
     meta = document["metadata"]
-    return ChildView(document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta)[0])
+    digest = (meta.get("labels") or {}).get(labels.TEMPLATE_HASH, "")
+    return ChildView(document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta)[0], digest)
 
 
 def node(document: Document) -> NodeView:

@@ -128,7 +128,7 @@ def test_every_added_key_is_worked_on_after_its_last_change_and_never_twice_at_o
             queue.add(key, priority)
             if pause:
                 await asyncio.sleep(0)
-        while not queue.idle:  # noqa: ASYNC110
+        while not queue.idle:
             await asyncio.sleep(0)
         for task in workers:
             task.cancel()

@@ -150,6 +150,6 @@ def test_a_lost_account_wakes_its_agent():
     ref = {"apiVersion": "aion.os/v1", "kind": "Agent", "name": "a", "uid": "u-a", "controller": True}
     meta = {"name": "agent-a", "namespace": "team", "uid": "u-sa", "ownerReferences": [ref]}
     store.upsert({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
-    assert store.observe(KEY).children == {("ServiceAccount", "agent-a")}
+    assert {child.name for child in store.observe(KEY).children} == {"agent-a"}
     assert store.remove("ServiceAccount", "u-sa") == {KEY}
     assert store.observe(KEY).children == frozenset()

@@ -1,0 +1,64 @@
+"""Carry out a plan: Pods told to stop, the tenant's keys made once, children applied, the status said.
+
+Apart from the plan because here are the writes, all of them: two or three for an Agent created, none for one that stands as it should. What the
+server answers is remembered at once, like any other sight, so that the next plan does not wait for the watch.
+It must never decide anything, nor read, keep or log a secret that it made.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+
+from aion.controller import errors, sealed
+from aion.controller.kube import PODS, Cluster
+from aion.controller.plan import Plan
+from aion.controller.sealed import Document
+
+KEYS_ANEW_S = 600.0
+"""A key Secret that somebody deleted is invisible to us (no right to read one). While a Pod waits, it is offered again this often."""
+
+SECRET_BYTES = 32  # 256 bits: the strength of HMAC-SHA256
+
+Remember = Callable[[Document], None]
+
+
+class Applier:
+    """Writes through one `Cluster`; `remember` is told every object that came back."""
+
+    def __init__(self, cluster: Cluster, *, remember: Remember, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cluster = cluster
+        self._remember = remember
+        self._clock = clock
+        self._keyed: dict[str, float] = {}
+
+    async def children(self, plan: Plan) -> None:
+        """Delete and apply, in the plan's order; raises what the first failing write raises, and the rest is left undone."""
+        for pod in plan.delete:
+            await self._cluster.delete(PODS, namespace=pod.namespace, name=pod.name, uid=pod.uid)
+        if plan.keys_in:
+            await self._keys(plan.keys_in)
+        for document in plan.apply:
+            self._remember(dict(await self._cluster.apply(document)))
+
+    async def status(self, document: Document) -> None:
+        """Say the status; an object that is gone needs none."""
+        try:
+            self._remember(dict(await self._cluster.apply(document, subresource="status")))
+        except errors.NotFound:
+            return
+
+    def forget(self, namespace: str) -> None:
+        """The namespace lost its last Agent and Tool: if it comes back, it may be another one."""
+        self._keyed.pop(namespace, None)
+
+    async def _keys(self, namespace: str) -> None:
+        made = self._keyed.get(namespace)
+        if made is not None and self._clock() - made < KEYS_ANEW_S:
+            return
+        # Two workers may come here for one namespace at once; the second is told that the name is taken.
+        self._keyed[namespace] = self._clock()
+        try:
+            await self._cluster.create(sealed.tenant_keys(namespace, secret=secrets.token_urlsafe(SECRET_BYTES)))
+        except errors.KubeError:
+            self._keyed.pop(namespace, None)
+            raise

@@ -1,0 +1,44 @@
+"""What one look at a root object decides: the hand-over from a plan to what carries it out.
+
+Apart from both kinds' plans and from the applier, which meet only here. A plan is data: two equal sights give two equal plans, and
+carrying one out twice is the same as once. It must never hold a secret: the applier makes those.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aion.api import labels
+from aion.api.conditions import Condition
+from aion.controller import outcome
+from aion.controller.outcome import Outcome
+from aion.controller.sealed import Document
+from aion.controller.views import ChildView, PodView
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`delete` first, then `apply` in its order, then the status out of `conditions` and `facts`.
+
+    `keys_in` names the namespace whose key Secret must exist before the children. `facts` is the rest of the status; a field
+    that it leaves out is taken back. No conditions: the status is left as it is.
+    """
+
+    delete: tuple[PodView, ...] = ()
+    apply: tuple[Document, ...] = ()
+    keys_in: str = ""
+    conditions: tuple[Condition, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    outcome: Outcome = field(default_factory=outcome.Done)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is to be done to any child."""
+        return not self.delete and not self.apply
+
+
+def present(document: Document, children: Iterable[ChildView]) -> bool:
+    """Whether the child is there already, just as it would be applied."""
+    meta = document["metadata"]
+    wanted = (document["kind"], meta["name"], meta["labels"][labels.TEMPLATE_HASH])
+    return any((child.kind, child.name, child.template_hash) == wanted for child in children)

@@ -1,0 +1,153 @@
+"""What should exist for one Agent, and what should not: its ServiceAccount and exactly one Pod. Pure.
+
+The Pod's name is the hash of its template, so the rules are few. A Pod of another template, or of an earlier Agent of the same name, is told to
+stop, and the right one is made when it has gone: one Agent never runs twice. A Pod that was deleted is simply missing, and is made. A Pod that
+failed as a whole is deleted and made again, each time after a longer pause. A suspended Agent has none. What was deleted has nothing: its
+children are collected by their owner references.
+
+A spec that is refused makes no Pod; where one of an earlier, good spec runs, it runs on, as a Deployment's Pods do, until the spec is mended.
+It must never delete a Pod because something could not be read.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from aion.api import conditions
+from aion.api.agent import Agent
+from aion.controller import accept, binding, conditions_agent, diagnosis, outcome, render_agent
+from aion.controller.accept import Refusal
+from aion.controller.binding import Held
+from aion.controller.conditions_agent import Standing
+from aion.controller.diagnosis import Finding
+from aion.controller.outcome import Outcome
+from aion.controller.plan import Plan, present
+from aion.controller.recipes import AgentRecipe
+from aion.controller.sealed import Document
+from aion.controller.settings import Settings
+from aion.controller.store import Observed
+from aion.controller.views import PodView, RootView
+
+FIRST_PAUSE_S = 10.0
+LAST_PAUSE_S = 300.0
+NET_S = 60.0  # what others do wakes us by an event; this is the net below
+
+
+def plan(
+    seen: Observed,
+    *,
+    settings: Settings,
+    profiles: Mapping[str, str],
+    held: Held | None,
+    now: datetime,
+    failures: int = 0,
+) -> Plan:
+    """Decide for one Agent. `held` is the policy bundle; `failures` counts the Pods that failed since one was last ready."""
+    root = seen.root
+    if root is None or root.deleting:
+        return Plan(outcome=outcome.Gone() if root is None else outcome.Done())
+    accepted = accept.agent(root, settings=settings, profiles=profiles)
+    if isinstance(accepted, Refusal):
+        return _refused(accepted, seen)
+    model, recipe = accepted
+    return _accepted(model, recipe, root, seen, settings=settings, held=held, now=now, failures=failures)
+
+
+def _refused(refusal: Refusal, seen: Observed) -> Plan:
+    running = next((pod for pod in seen.pods if not pod.deleting), None)
+    return Plan(
+        conditions=conditions_agent.refused(refusal, running=running),
+        facts=_whereabouts(running),
+        outcome=outcome.Stalled(refusal.message),
+    )
+
+
+def _accepted(
+    model: Agent,
+    recipe: AgentRecipe,
+    root: RootView,
+    seen: Observed,
+    *,
+    settings: Settings,
+    held: Held | None,
+    now: datetime,
+    failures: int,
+) -> Plan:
+    account, wanted = render_agent.service_account(recipe), render_agent.pod(recipe, settings=settings)
+    name = wanted["metadata"]["name"]
+    suspended = model.spec.operating_mode == "Suspended"
+    current = None if suspended else next((p for p in seen.pods if (p.name, p.owner_uid) == (name, root.uid)), None)
+    others = tuple(pod for pod in seen.pods if pod is not current)
+    needs = diagnosis.needs(wanted["spec"], profile=recipe.profile)
+
+    delete = tuple(pod for pod in others if not pod.deleting)
+    apply: list[Document] = [] if present(account, seen.children) else [account]
+    again: float | None = None
+    finding: Finding | None
+    if suspended:
+        finding = _stopping(others)
+    elif others:
+        finding = _replacing(others, name)
+    elif current is None:
+        apply.append(wanted)
+        finding = Finding(conditions.CREATING, f"Pod {name} is being created.")
+    elif current.deleting:
+        said = f"Pod {name} is being stopped, and made again once it has gone."
+        finding = Finding(conditions.TERMINATING, said)
+    elif current.phase in ("Failed", "Succeeded"):
+        finding, again = diagnosis.failed(current), _pause(current, failures, now=now)
+        delete = () if again else (current,)
+    elif current.ready:
+        finding = None
+    else:
+        finding = diagnosis.blocking(current, names=("gateway", "agent"))
+        finding = finding or diagnosis.placement(current, needs=needs, nodes=seen.nodes)
+        if finding is None:
+            finding, again = diagnosis.starting(current, config_map=recipe.config_map, now=now)
+
+    bound = binding.of(model, holder=seen.policy, held=held)
+    standing = Standing(
+        pod=current, finding=finding, needs=needs, nodes=seen.nodes, suspended=suspended, bound=bound.condition
+    )
+    shown = {"podName": name, **_whereabouts(current)} if not suspended else {}
+    return Plan(
+        delete=delete,
+        apply=tuple(apply),
+        keys_in=root.key.namespace if finding is not None and not suspended else "",
+        conditions=conditions_agent.of(standing),
+        facts={"queue": recipe.queue, **bound.facts, **shown},
+        outcome=_outcome(finding, again),
+    )
+
+
+def _stopping(pods: tuple[PodView, ...]) -> Finding:
+    if pods:
+        return Finding(conditions.TERMINATING, f"The Agent is being suspended: Pod {pods[0].name} stops.")
+    return Finding(conditions.BY_REQUEST, "The Agent is suspended; set spec.operatingMode to Running to resume.")
+
+
+def _replacing(others: tuple[PodView, ...], name: str) -> Finding:
+    stopping = ", ".join(pod.name for pod in others)
+    return Finding(conditions.REPLACING, f"Pod {name} follows when {stopping}, of an earlier spec, has stopped.")
+
+
+def _pause(pod: PodView, failures: int, *, now: datetime) -> float | None:
+    """How long the failed Pod still stays: counted from its creation, so that one that had lived long goes at once."""
+    if not pod.created:
+        return None
+    pause = min(FIRST_PAUSE_S * 2.0 ** min(failures, 16), LAST_PAUSE_S)
+    left = pause - (now - diagnosis.when(pod.created)).total_seconds()
+    return left if left > 0 else None
+
+
+def _whereabouts(pod: PodView | None) -> dict[str, str]:
+    if pod is None:
+        return {}
+    return {"podName": pod.name, "nodeName": pod.node} if pod.node else {"podName": pod.name}
+
+
+def _outcome(finding: Finding | None, again: float | None) -> Outcome:
+    if finding is None or finding.reason == conditions.BY_REQUEST:
+        return outcome.Done()
+    if again is not None:
+        return outcome.After(again)
+    return outcome.Stalled(finding.message) if finding.stuck else outcome.Waiting(NET_S)

@@ -1,0 +1,99 @@
+"""What should exist for one Tool: its Service and its Deployment, which keeps the Pods. Pure.
+
+Apart from the Agent's plan because here the Pods are the Deployment controller's business: a Tool's Pods are alike and may overlap, so that a
+changed Tool goes on serving while it is replaced. What we do is keep the two objects as they should be, and read the Pods to say why they
+are not ready. A spec that is refused changes nothing: what served before serves on. It must never delete anything.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from aion.api import conditions, labels
+from aion.controller import accept, conditions_tool, diagnosis, outcome, refusals, render_tool
+from aion.controller.accept import Refusal
+from aion.controller.conditions_tool import Standing
+from aion.controller.diagnosis import Finding, Needs
+from aion.controller.outcome import Outcome
+from aion.controller.plan import Plan, present
+from aion.controller.sealed import Document
+from aion.controller.settings import Settings
+from aion.controller.store import Observed
+from aion.controller.views import DeploymentView, PodView
+
+NET_S = 60.0
+
+
+def plan(seen: Observed, *, settings: Settings, profiles: Mapping[str, str], now: datetime) -> Plan:
+    """Decide for one Tool."""
+    root = seen.root
+    if root is None or root.deleting:
+        return Plan(outcome=outcome.Gone() if root is None else outcome.Done())
+    accepted = accept.tool(root, settings=settings, profiles=profiles)
+    if isinstance(accepted, Refusal):
+        serving = sum(pod.ready for pod in seen.pods)
+        told = conditions_tool.refused(accepted, serving=serving)
+        return Plan(conditions=told, facts=_facts(seen), outcome=outcome.Stalled(accepted.message))
+    model, recipe = accepted
+    service, deployment = render_tool.children(recipe, settings=settings)
+    template = deployment["spec"]["template"]
+    pod_hash = template["metadata"]["labels"][labels.TEMPLATE_HASH]
+    needs = diagnosis.needs(template["spec"], profile=recipe.profile)
+    pods = tuple(pod for pod in seen.pods if pod.template_hash == pod_hash and not pod.deleting)
+
+    apply: list[Document] = [] if present(service, seen.children) else [service]
+    if not _as_wanted(seen.deployment, deployment):
+        apply.append(deployment)
+    finding, again = _finding(seen, pods, wanted=recipe.replicas, needs=needs, now=now)
+    standing = Standing(pods=pods, wanted=recipe.replicas, finding=finding, needs=needs, nodes=seen.nodes)
+    return Plan(
+        apply=tuple(apply),
+        keys_in=root.key.namespace if apply or finding is not None else "",
+        conditions=conditions_tool.of(standing),
+        facts={"endpoint": model.endpoint, **_facts(seen)},
+        outcome=_outcome(finding, again),
+    )
+
+
+def _as_wanted(held: DeploymentView | None, wanted: Document) -> bool:
+    if held is None:
+        return False
+    hashed = wanted["metadata"]["labels"][labels.TEMPLATE_HASH]
+    return (held.template_hash, held.wanted) == (hashed, wanted["spec"]["replicas"])
+
+
+def _finding(
+    seen: Observed, pods: tuple[PodView, ...], *, wanted: int, needs: Needs, now: datetime
+) -> tuple[Finding | None, float | None]:
+    """Why fewer Pods of this spec are ready than are wanted: the worst of what the Pods say, else the Deployment."""
+    unready = [pod for pod in pods if not pod.ready]
+    if wanted == 0 or (len(pods) - len(unready) >= wanted and not unready):
+        return None, None
+    blocked = [
+        found
+        for pod in unready
+        if (
+            found := diagnosis.blocking(pod, names=("runner", "tool"))
+            or diagnosis.placement(pod, needs=needs, nodes=seen.nodes)
+        )
+    ]
+    if blocked:
+        return next((found for found in blocked if found.stuck), blocked[0]), None
+    failure = seen.deployment.condition("ReplicaFailure") if seen.deployment else None
+    if failure is not None and failure.status == "True":
+        return refusals.finding(failure.message), None
+    if unready:
+        return diagnosis.starting(unready[0], config_map="", now=now)
+    return Finding(conditions.CREATING, "The Tool's Pods are being created."), None
+
+
+def _facts(seen: Observed) -> dict[str, int]:
+    held = seen.deployment
+    return {"replicas": held.replicas if held else 0, "readyReplicas": sum(pod.ready for pod in seen.pods)}
+
+
+def _outcome(finding: Finding | None, again: float | None) -> Outcome:
+    if finding is None:
+        return outcome.Done()
+    if again is not None:
+        return outcome.After(again)
+    return outcome.Stalled(finding.message) if finding.stuck else outcome.Waiting(NET_S)

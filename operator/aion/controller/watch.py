@@ -1,0 +1,79 @@
+"""kopf, as an informer and nothing more: it lists, watches and reconnects; what it tells goes to the feed.
+
+Apart because kopf's other half, its reconciler, is edge-triggered and writes on the objects it serves: none of that is used. Two handlers a kind.
+The index handler runs for every object before any event handler does, so that when the first event is told every kind has been listed whole: that
+is the moment at which workers may begin. It must never write: no event, no annotation, no finalizer, no peering object.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+import kopf
+
+from aion.controller.feed import Feed
+from aion.controller.sweep import SWEPT
+
+REQUEST_S = 30
+CONNECT_S = 10
+CHUNK = 500
+EXIT_S = 15  # below the Pod's terminationGracePeriodSeconds
+
+
+def settings() -> kopf.OperatorSettings:
+    """Kopf's settings, each for its reason."""
+    told = kopf.OperatorSettings()
+    told.peering.standalone = True  # peering is no leader election: equals pause each other, and nobody serves
+    told.posting.enabled = False
+    told.watching.chunk_size = CHUNK
+    told.watching.connect_timeout = CONNECT_S
+    for resource, selector in SWEPT:
+        if selector:
+            told.watching.label_selectors[resource.plural] = selector
+    told.networking.request_timeout = REQUEST_S
+    told.networking.connect_timeout = CONNECT_S
+    told.networking.enforce_retry_after = True
+    told.queueing.error_delays = (1, 1, 2, 3, 5, 8, 13, 21, 34, 60)
+    # A limit on kopf's workers would hang the first listing for ever where a kind has more objects than the limit.
+    told.queueing.worker_limit = None
+    # kopf takes away *its* finalizer from every object: it must be a name that nobody uses, and never ours.
+    told.persistence.finalizer = "aion.os/kopf-unused"
+    told.process.ultimate_exiting_timeout = EXIT_S
+    return told
+
+
+def registry(feed: Feed) -> kopf.OperatorRegistry:
+    """Handlers that hand everything to the feed."""
+    made = kopf.OperatorRegistry()
+
+    async def remember(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401 - kopf's keywords
+        feed.seen(dict(body))
+
+    async def tell(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401
+        feed.told(event["type"], dict(event["object"]))
+
+    for resource, _selector in SWEPT:
+        group, _slash, version = resource.api.rpartition("/")
+        kopf.index(group, version, resource.plural, id=f"remember-{resource.plural}", registry=made)(remember)
+        kopf.on.event(group, version, resource.plural, id=f"tell-{resource.plural}", registry=made)(tell)
+    kopf.on.login(registry=made, id="service-account")(kopf.login_with_service_account)
+    kopf.on.login(registry=made, id="kubeconfig")(kopf.login_with_kubeconfig)
+    return made
+
+
+async def run(feed: Feed, *, ready: asyncio.Event, stop: asyncio.Event) -> None:
+    """Watch until `stop`; raises where kopf cannot go on. `ready` is set when it has started, and has taken the signals."""
+    quieten()
+    await kopf.operator(
+        registry=registry(feed),
+        settings=settings(),
+        clusterwide=True,
+        standalone=True,
+        ready_flag=ready,
+        stop_flag=stop,
+    )
+
+
+def quieten() -> None:
+    """Kopf logs a line per object and event at INFO; only what is wrong is news."""
+    logging.getLogger("kopf").setLevel(logging.WARNING)
