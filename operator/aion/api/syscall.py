@@ -153,6 +153,7 @@ def decode(body: bytes, *, name: str) -> Request:
 
 
 _UNLIMITED = Budget()
+_MAX_LATENCY_MS = 2**53 - 1  # exact in every JSON reader
 
 
 def _check(budget: Budget) -> None:
@@ -160,8 +161,8 @@ def _check(budget: Budget) -> None:
         _ = budget.micro_usd
     except ValueError as error:
         raise errors.BadRequest(f"budget.usd_max: {error}") from None
-    if budget.latency_ms is not None and budget.latency_ms < 1:
-        raise errors.BadRequest(f"budget.latency_ms: got {budget.latency_ms}, expected at least 1")
+    if budget.latency_ms is not None and not 1 <= budget.latency_ms <= _MAX_LATENCY_MS:
+        raise errors.BadRequest(f"budget.latency_ms: expected 1 to {_MAX_LATENCY_MS}")
 
 
 def ok(result: object, usage: Usage, engine: Engine, audit_id: str) -> bytes:

@@ -22,7 +22,7 @@ class Ledger:
             return
         if call_max is not None and worst > call_max:
             raise errors.BudgetSpent(
-                f"the call may cost {ids.usd(worst)} USD, its budget is {ids.usd(call_max)}",
+                f"the call may cost {ids.usd(worst)} USD, its budget has {ids.usd(call_max)} left",
                 details={"worst_usd": ids.usd(worst), "call_usd_max": ids.usd(call_max)},
             )
         if agent_max is not None and self.spent + self.reserved + worst > agent_max:

@@ -80,6 +80,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     """The capabilities in force: the agent's, and within a tool's call only those that the Tool has too."""
     caps_required: tuple[str, ...] = ()
     usd_max: int | None = None
+    bought: int = 0
+    """What it and the calls within it have reserved and spent, in micro-USD; kept on the outermost call alone."""
     deadline: float = float("inf")
     slowest: str = ""
     """Which limit set the deadline, for the message of a time-out."""

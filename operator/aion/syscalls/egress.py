@@ -15,7 +15,18 @@ from aion.api.grant import FetchRule
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_CLOUD_PLATFORM = frozenset({ipaddress.ip_address("168.63.129.16")})  # Azure's host channel: routable, never public
+_CLOUD_PLATFORM = frozenset(
+    ipaddress.ip_address(each)
+    for each in (
+        "168.63.129.16",  # Azure's host channel: routable, never public
+        "100.100.100.200",  # Alibaba's metadata, in shared address space
+        "192.0.0.192",  # Oracle's, in protocol space
+        "fd00:ec2::254",  # AWS's by IPv6
+        "fd00:ec2::23",  # … and its credentials for Pods
+        "fd20:ce::254",  # Google's by IPv6
+    )
+)
+"""Where clouds give out credentials, outside the link-local range that holds all others: to no private rule's host."""
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 

@@ -119,7 +119,7 @@ class NetFetch:
                 if isinstance(outcome, Fetched):
                     return _encode(outcome)
                 status, target = outcome
-                following = _judge(str(hop.url.join(target)), call)
+                following = _follow(hop, target, call)
                 if status not in _KEEP_METHOD and method == "POST":
                     method, body = "GET", None
                     headers.popall("content-type", None)
@@ -202,12 +202,22 @@ def _judge(text: str, call: Call) -> _Hop:
         raise _bad("/url", "expected an absolute http:// or https:// URL with a host")
     if url.user is not None or url.password is not None:
         raise _bad("/url", "a URL must not hold a user name or password: send a header")
+    call.subject = call.subject or f"{url.raw_host or host}:{port}"  # also of a call that is refused
     allowed = call.rights.reach.verify(url.raw_host or host, port)
-    call.subject = call.subject or f"{allowed.host}:{allowed.port}"
     literal = egress.address(allowed.host)
     if literal is not None:
         allowed.choose([literal])
     return _Hop(url.with_fragment(None), allowed)
+
+
+def _follow(hop: _Hop, target: URL, call: Call) -> _Hop:
+    """Judge where a redirect leads; raises PolicyDenied, or UpstreamFailed for what the other side made up."""
+    try:
+        return _judge(str(hop.url.join(target)), call)
+    except errors.BadParams as error:
+        raise errors.UpstreamFailed(
+            f"{hop.allowed.host} redirects to what cannot be fetched: {error.message}"
+        ) from None
 
 
 def _headers(given: dict[str, str]) -> CIMultiDict[str]:
@@ -218,7 +228,10 @@ def _headers(given: dict[str, str]) -> CIMultiDict[str]:
             raise _bad("/headers", f"got a header {name[:60]!r} with characters that HTTP does not allow")
         if name.lower() in _OURS or name.lower().startswith("proxy-"):
             raise _bad(f"/headers/{name}", "this header belongs to the connection, which is the gateway's")
-    return CIMultiDict({"user-agent": "aion-os", "accept": "*/*", **given})
+    made = CIMultiDict(given)
+    made.setdefault("user-agent", "aion-os")
+    made.setdefault("accept", "*/*")
+    return made
 
 
 async def _read(answer: aiohttp.ClientResponse) -> bytes:
@@ -232,8 +245,8 @@ async def _read(answer: aiohttp.ClientResponse) -> bytes:
 
 def _fetched(hop: _Hop, answer: aiohttp.ClientResponse, body: bytes) -> Fetched:
     headers: dict[str, str] = {}
-    for name, value in answer.headers.items():
-        lowered = name.lower()
+    for name, raw in answer.headers.items():
+        lowered, value = name.lower(), raw.encode(errors="surrogateescape").decode(errors="replace")
         headers[lowered] = f"{headers[lowered]}, {value}" if lowered in headers else value
     text, encoded = None, None
     try:

@@ -11,6 +11,9 @@ from typing import Protocol
 from aion.syscalls.call import Call
 from aion.syscalls.handler import Handler
 
+_MAX_CLAIM = 64
+"""A caller may claim to need anything; so much of it stands in the answer's rule and in the record."""
+
 
 class Policy(Protocol):
     """One decision."""
@@ -45,7 +48,7 @@ class HoldsCapabilities:
             raise call.rights.lacks(needed, needed_by=call.name, who=who)
         for claimed in call.caps_required:
             if claimed not in call.held:
-                raise call.rights.lacks(claimed, needed_by="the request's own caps_required")
+                raise call.rights.lacks(claimed[:_MAX_CLAIM], needed_by="the request's own caps_required")
 
 
 class MayCall:

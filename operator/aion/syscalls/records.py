@@ -34,7 +34,7 @@ def record(
         syscall=call.name[:_MAX_NAME],
         decision=decision(error),
         code=error.code if error else "",
-        rule=(error.rule or "") if error else "",
+        rule=(error.rule or "")[:_MAX_TEXT] if error else "",
         latency_ms=round(latency_ms, 3),
         micro_usd=call.micro_usd,
         tokens_in=call.tokens_in,

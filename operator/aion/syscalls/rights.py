@@ -7,6 +7,7 @@ assignment. It must never allow what the grant does not say.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -88,9 +89,10 @@ class Rights:
         return errors.NoSuchTool(f"got tool {name[:80]!r}, expected one of this agent's tools: {known}")
 
     def warm(self) -> None:
-        """Compile every tool's schema now, so that no call waits for it."""
+        """Compile every tool's schema now, so that no call waits for it. A wrong one is told to who calls its tool."""
         for right in self.tools.values():
-            _ = right.schema
+            with contextlib.suppress(errors.UpstreamFailed):
+                _ = right.schema
 
 
 def of(grant: Grant) -> Rights:

@@ -6,6 +6,7 @@ await. A call that succeeds makes no log line and no span unless it was sampled.
 """
 
 import asyncio
+import contextlib
 import math
 import os
 import random
@@ -126,8 +127,7 @@ class Router:
             self._refuse(call, errors.Unavailable("the process is stopping"))
             raise
         except Exception:  # noqa: BLE001 - the outermost loop of a call: a bug is answered and recorded like any failure
-            _log.exception("a syscall broke", syscall=name[:_MAX_NAME], audit_id=call.audit_id)
-            return self._refuse(call, errors.Unavailable(f"an internal error, see the log at {call.audit_id}"))
+            return self._refuse(call, _broke(call))
         return Reply(200, _HEADERS, syscall.ok(result, usage, call.engine, call.audit_id))
 
     def refuse(self, name: str, caller: Caller, error: errors.SyscallError) -> Reply:
@@ -146,8 +146,13 @@ class Router:
             self._close(call, error)
             raise
         except asyncio.CancelledError:
-            self._close(call, errors.Unavailable("the call that this one belongs to is over"))
+            with contextlib.suppress(errors.Unavailable):  # nobody waits for this answer: being cancelled goes first
+                self._close(call, errors.Unavailable("the call that this one belongs to is over"))
             raise
+        except Exception:  # noqa: BLE001 - as in `handle`: the tool hears of a bug, and a record is left
+            broken = _broke(call)
+            self._close(call, broken)
+            raise broken from None
         return result
 
     def _open(self, name: str, caller: Caller) -> Call:
@@ -218,12 +223,12 @@ class Router:
         handler = self._handlers[call.name]
         work = handler.admit(call)
         worst = handler.worst_case(call)
-        grant, ledger = call.rights.grant, call.standing.ledger
-        ledger.reserve(worst, agent_max=grant.budget_micro_usd, call_max=_tightest(grant.call_micro_usd, call.usd_max))
+        if worst:
+            _reserve(call, worst)
         try:
             return await self._timed(call, work)
         finally:
-            ledger.settle(worst, call.micro_usd)
+            _settle(call, worst)
 
     async def _timed(self, call: Call, work: Work) -> bytes:
         left = call.deadline - self._clock.monotonic()
@@ -289,6 +294,33 @@ def _unknown(name: str) -> errors.NoSuchSyscall:
     if name in syscall.NAMES:
         return errors.NoSuchSyscall(f"{name} is a syscall of {syscall.SCHEMA} that is not served here")
     return errors.NoSuchSyscall(f"got syscall {name[:_MAX_NAME]!r}, expected one of {', '.join(syscall.NAMES)}")
+
+
+def _broke(call: Call) -> errors.Unavailable:
+    """Log a bug and say so to the caller, who gets nothing of it but the place to look."""
+    _log.exception("a syscall broke", syscall=call.name[:_MAX_NAME], audit_id=call.audit_id)
+    return errors.Unavailable(f"an internal error, see the log at {call.audit_id}")
+
+
+def _reserve(call: Call, worst: int) -> None:
+    """Set money aside: within the agent's account, and within what the outermost call may cost with all its nested ones."""
+    grant, outermost = call.rights.grant, _outermost(call)
+    most = _tightest(grant.call_micro_usd, outermost.usd_max)
+    left = None if most is None else max(0, most - outermost.bought)
+    call.standing.ledger.reserve(worst, agent_max=grant.budget_micro_usd, call_max=left)
+    outermost.bought += worst
+
+
+def _settle(call: Call, worst: int) -> None:
+    call.standing.ledger.settle(worst, call.micro_usd)
+    if worst:
+        _outermost(call).bought += call.micro_usd - worst
+
+
+def _outermost(call: Call) -> Call:
+    while call.within is not None:
+        call = call.within
+    return call
 
 
 def _depth(call: Call) -> int:

@@ -26,7 +26,8 @@ class Schema:
                 schema, retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()
             )
         except ValueError as error:  # jsonschema_rs.ValidationError is one
-            raise errors.UpstreamFailed(f"the input schema of {of} is wrong: {str(error)[:_MAX_MESSAGE]}") from None
+            said = str(error).partition("\n")[0]  # below it the library draws the place, in lines of its own
+            raise errors.UpstreamFailed(f"the input schema of {of} is wrong: {said[:_MAX_MESSAGE]}") from None
 
     def check(self, params: dict[str, Any]) -> None:
         """Raise BadParams, whose details say where, unless the params are as the schema says."""
@@ -37,7 +38,7 @@ class Schema:
             raise errors.BadParams(f"params of {self._of}: {str(error)[:_MAX_MESSAGE]}") from None
         found = []
         for problem in self._validator.iter_errors(params):
-            where = "".join(f"/{step}" for step in problem.instance_path)
+            where = "".join(f"/{_escaped(step)}" for step in problem.instance_path)
             found.append({"path": where, "message": problem.message[:_MAX_MESSAGE]})
             if len(found) == _MAX_ERRORS:
                 break
@@ -46,6 +47,11 @@ class Schema:
             f"params of {self._of}{first['path'] and ' at ' + first['path']}: {first['message']}",
             details={"errors": found},
         )
+
+
+def _escaped(step: str | int) -> str:
+    """One step of a JSON Pointer."""
+    return str(step).replace("~", "~0").replace("/", "~1")
 
 
 def _refuse(uri: str) -> Any:  # noqa: ANN401 - the library's own signature

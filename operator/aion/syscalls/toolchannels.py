@@ -6,6 +6,7 @@ itself. It must never ask a tool twice whose author did not say that this is har
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from aion.syscalls.toollink import Ask, BrokenLink, Link
 
 _DIAL_S = 5.0
 _PING_S = 20.0
+_PARTING = aiohttp.ClientWSTimeout(ws_close=1.0)  # a runner that hangs must not hold up who leaves it
 _MAX_FRAME = toolcall.MAX_RESULT_BYTES + (64 << 10)  # a result and its envelope
 
 Sign = Callable[[str], Mapping[str, str]]
@@ -74,8 +76,13 @@ class ToolChannels:
         if dialling is None:
             # In a task of its own: many calls may wait for it, and the first may time out before the others.
             dialling = self._dialling[endpoint] = asyncio.create_task(self._dial(endpoint), name="tool-dial")
-            dialling.add_done_callback(lambda _done: self._dialling.pop(endpoint, None))
+            dialling.add_done_callback(partial(self._dialled, endpoint))
         return await asyncio.shield(dialling)
+
+    def _dialled(self, endpoint: str, done: asyncio.Task[Link]) -> None:
+        del self._dialling[endpoint]
+        if not done.cancelled():
+            done.exception()  # who still waits is told; that nobody does is no news for the log
 
     async def _dial(self, endpoint: str) -> Link:
         if self._session is None:
@@ -86,7 +93,12 @@ class ToolChannels:
         try:
             async with asyncio.timeout(_DIAL_S):
                 socket = await self._session.ws_connect(
-                    url, headers=self._sign(urlsplit(url).path), heartbeat=_PING_S, max_msg_size=_MAX_FRAME, compress=0
+                    url,
+                    headers=self._sign(urlsplit(url).path),
+                    heartbeat=_PING_S,
+                    max_msg_size=_MAX_FRAME,
+                    timeout=_PARTING,
+                    compress=0,
                 )
         except aiohttp.WSServerHandshakeError as error:
             raise errors.UpstreamFailed(

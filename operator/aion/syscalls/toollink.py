@@ -89,7 +89,9 @@ class Link:
             await self._socket.send_frame(toolcall.encode(frame), aiohttp.WSMsgType.TEXT)
         except (ConnectionError, aiohttp.ClientError) as error:
             self.broken = True
-            raise BrokenLink(f"the runner hung up: {error}", sent=sent) from None
+            # Only these words mean that nothing was written; any other failure came after the frame was on its way.
+            unsent = "closing transport" in str(error)
+            raise BrokenLink(f"the runner hung up: {error}", sent=sent or not unsent) from None
 
     def _say_goodbye(self, number: int) -> None:
         """Tell the runner that nobody waits any more; in a task, for the caller is being cancelled."""
