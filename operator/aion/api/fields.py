@@ -12,9 +12,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
-from aion.api.shape import IntOrString, Matching, Says
+from aion.api.shape import IntOrString, Matching, Rule, Says
+
+EXACT = 1 << 53  # whole numbers up to here are exact in every JSON reader
 
 _LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_QUALIFIED = rf"({_LABEL}([.]{_LABEL})*/)?[A-Za-z0-9]([A-Za-z0-9_.-]{{0,61}}[A-Za-z0-9])?"
 _SEMVER = (
     r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)"
     r"(-(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)(\.(0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*))*)?"
@@ -38,14 +41,36 @@ ImageRef = Annotated[
     Field(max_length=512),
     Matching(r"^[a-zA-Z0-9][a-zA-Z0-9._:/@-]*$", "an image such as ghcr.io/acme/researcher:1.0.0"),
 ]
+LabelKey = Annotated[
+    str, Field(max_length=317), Matching(f"^({_QUALIFIED})?$", "a label's key, such as disk or example.org/pool")
+]
+LabelValue = Annotated[
+    str,
+    Field(max_length=63),
+    Matching("^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$", "a label's value: letters, digits, -, _ and ., 63 at most"),
+]
 Word = Annotated[str, Field(max_length=253)]
 Text = Annotated[str, Field(max_length=1024)]
 LongText = Annotated[str, Field(max_length=32768)]
 Timestamp = Annotated[str, Field(max_length=64), Says({"format": "date-time"})]
-Count = Annotated[int, Field(ge=0)]
-WordMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=64)]
+Count = Annotated[int, Field(ge=0, le=EXACT)]
 AnyObject = Annotated[dict[str, Any], Says({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 Quantity = Annotated[int | str, IntOrString(_QUANTITY, "a Kubernetes quantity such as 250m, 1 or 1Gi")]
+
+
+
+def _keys(pattern: str) -> Rule:
+    return Rule(
+        cel=f"self.all(key, key.matches('^{pattern}$'))",
+        message="each key must be a name such as team or example.org/team",
+        holds=lambda given: all(re.fullmatch(pattern, key) and len(key) <= 317 for key in given),
+    )
+
+
+LABEL_KEYS = _keys(_QUALIFIED)
+ANNOTATION_KEYS = _keys(_QUALIFIED.replace("[a-z0-9]", "[A-Za-z0-9]").replace("[-a-z0-9]", "[-A-Za-z0-9]"))
+LabelMap = Annotated[dict[str, LabelValue], Field(max_length=64), LABEL_KEYS]
+AnnotationMap = Annotated[dict[str, Annotated[str, Field(max_length=1024)]], Field(max_length=64), ANNOTATION_KEYS]
 
 AS_SET = Says({"x-kubernetes-list-type": "set"})
 AS_ATOM = Says({"x-kubernetes-list-type": "atomic"})

@@ -21,6 +21,8 @@ _NAME = r"[A-Za-z0-9._-]{1,63}"
 _AGENT_ID = re.compile(rf"agent://({_NAME})/({_NAME})")
 _TENANT = re.compile(_NAME)
 
+_DOLLARS = re.compile(r"[0-9]{1,16}(\.[0-9]{1,12})?([eE][+-]?[0-9]{1,2})?")  # what JSON's grammar calls a number
+
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PAIRS = tuple(a + b for a in _CROCKFORD for b in _CROCKFORD)  # 10 bits a look-up: 13 of them make 26 characters
 
@@ -66,6 +68,8 @@ def micro_usd(amount: float | str | Decimal) -> MicroUSD:
     """
     if isinstance(amount, bool):
         raise ValueError("got a boolean, expected dollars")  # noqa: TRY004 - one error type for one parser
+    if isinstance(amount, str) and not _DOLLARS.fullmatch(amount):
+        raise ValueError(f"got {amount[:40]!r}, expected dollars such as 0.10")
     try:
         dollars = Decimal(repr(amount)) if isinstance(amount, float) else Decimal(amount)
     except InvalidOperation:

@@ -38,13 +38,13 @@ class Names:
 class Metadata(Shape):
     """The ObjectMeta fields that a file or a cluster may hold."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    namespace: str = ""
+    name: fields.DnsSubdomain
+    namespace: fields.OptionalName = ""
     uid: str = ""
     generation: int = 0
     resource_version: str = ""
-    labels: dict[str, str] = Field(default_factory=dict)
-    annotations: dict[str, str] = Field(default_factory=dict)
+    labels: Annotated[dict[str, fields.LabelValue], fields.LABEL_KEYS] = Field(default_factory=dict)
+    annotations: Annotated[dict[str, str], fields.ANNOTATION_KEYS] = Field(default_factory=dict)
     finalizers: tuple[str, ...] = ()
     creation_timestamp: str | None = None
     deletion_timestamp: str | None = None
@@ -59,11 +59,17 @@ class ConditionStatus(Shape):
     """One entry of status.conditions."""
 
     type: Annotated[str, Field(max_length=316)]
+    """What it is about, such as Ready."""
     status: Literal["True", "False", "Unknown"]
+    """Whether it is so."""
     reason: Annotated[str, Field(max_length=1024)] = ""
+    """Why, in one word that programs may read."""
     message: fields.LongText = ""
+    """Why, and what to do, for people."""
     observed_generation: fields.Count = 0
+    """The generation of the spec that was judged."""
     last_transition_time: fields.Timestamp = ""
+    """Since when the status is what it is."""
 
 
 Conditions = Annotated[tuple[ConditionStatus, ...], Field(max_length=32), fields.as_map("type")]
@@ -90,6 +96,8 @@ class Kind(Shape):
         if isinstance(metadata, dict) and "version" in metadata:
             advice = "not a field of Kubernetes: use spec.version (`aionctl convert` does it for you)"
             raise InvalidManifest(cls.names.kind, (("metadata.version", advice),))
+        if isinstance(metadata, dict):  # `labels:` with nothing behind it is common, and Kubernetes passes over it
+            document = {**document, "metadata": {key: value for key, value in metadata.items() if value is not None}}
         return cls.read_strictly(document)
 
     @classmethod

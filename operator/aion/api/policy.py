@@ -8,6 +8,7 @@ a field that nobody here knows is refused, because a rule that is not understood
 # ruff: noqa: ANN401 - a default is of its field's type, as in pydantic's own Field
 
 import hashlib
+import json
 from typing import Annotated, Any, Literal, Self
 
 import rfc8785
@@ -39,19 +40,23 @@ def _neutral(default: Any, **more: Any) -> Any:
 
 
 Pattern = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9._-]{1,63}(\.\*)?)$", max_length=65)]
+TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$")]
+ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Part(BaseModel):
     """A piece of a bundle: snake_case, frozen, nothing unknown."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Rules(Part):
     """Patterns: `deny` is read first, then something in `allow` must cover the name."""
 
     allow: tuple[Pattern, ...] = _widens(("*",), max_length=256)
+    """Patterns of what may be done."""
     deny: tuple[Pattern, ...] = _tightens((), max_length=256)
+    """Patterns of what may not be done, whatever `allow` says."""
 
     def against(self, name: str, *, at: str) -> str | None:
         """The rule that refuses `name`, as a path into the bundle; None where nothing does."""
@@ -65,8 +70,10 @@ class Capabilities(Rules):
     `by_tenant` the same for one tenant, `by_tool` the tenants that may call a tool. Each level can only take away.
     """  # noqa: D205 - one thought
 
-    by_tenant: dict[str, Rules] = _neutral({}, max_length=1024)
-    by_tool: dict[str, Rules] = _neutral({}, max_length=1024)
+    by_tenant: dict[TenantName, Rules] = _neutral({}, max_length=1024)
+    """Tenant -> rules for its agents, beside those for everybody."""
+    by_tool: dict[ToolName, Rules] = _neutral({}, max_length=1024)
+    """Tool, as agents call it -> rules over the tenants that may call it."""
 
     def refuse(self, name: str, *, tenant: str) -> str | None:
         """The rule that refuses a capability or a syscall to a tenant, or None."""
@@ -85,112 +92,157 @@ class Budgets(Part):
     """Money and tokens. Absent: no limit of this kind."""
 
     usd_per_hour: fields.Dollars | None = _widens(None)
-    tokens_per_minute: int | None = _widens(None, ge=0)
+    """Dollars that a tenant may spend in an hour, as a decimal string."""
+    tokens_per_minute: int | None = _widens(None, ge=0, le=fields.EXACT)
+    """Tokens that a tenant may use in a minute."""
     usd_max_per_call: fields.Dollars | None = _widens(None)
+    """Dollars that one syscall may cost, as a decimal string."""
 
 
 class Limits(Part):
     """What one gateway takes on, and how long it may go on without the kernel."""
 
     syscall_timeout_ms: int = _neutral(30_000, ge=1, le=3_600_000)
+    """How long a syscall may take; a tool's own timeoutMs may be shorter."""
     max_concurrency: int = _widens(64, ge=1, le=10_000)
+    """Syscalls of one agent under way at once."""
     max_body_bytes: int = _widens(1 << 20, ge=1024, le=64 << 20)
+    """The largest request body."""
     offline_s: int = _widens(300, ge=0, le=86_400)
+    """How long a gateway goes on by the last good policy without the kernel; then it refuses everything."""
 
 
 class Weights(Part):
     """Shares of the three classes; high >= normal >= low >= 1."""
 
     high: int = _neutral(8, ge=1, le=1000)
+    """Of the tasks of priority 7 to 9."""
     normal: int = _neutral(3, ge=1, le=1000)
+    """Of the tasks of priority 4 to 6."""
     low: int = _neutral(1, ge=1, le=1000)
+    """Of the tasks of priority 0 to 3."""
 
 
 class Scheduler(Part):
     """How tasks share agents."""
 
     weights: Weights = _neutral(Weights())
-    reserve: int = _neutral(0, ge=0, le=100, description="percent of slots kept for high")
+    """Shares of the three classes; high >= normal >= low."""
+    reserve: int = _neutral(0, ge=0, le=100)
+    """Percent of the slots that are kept for high."""
     min_run_ms: int = _neutral(1_000, ge=0, le=3_600_000)
+    """How long a task runs at least before it may be taken away."""
     max_preempts: int = _neutral(3, ge=0, le=1000)
+    """How often a task may be taken away."""
 
 
 class Watermarks(Part):
     """Garbage is collected from `high` down to `low`, as shares of the capacity."""
 
     high: float = _neutral(0.85, gt=0, le=1)
+    """Collecting begins here."""
     low: float = _neutral(0.60, gt=0, le=1)
+    """Collecting ends here; below `high`."""
 
 
 class Ttl(Part):
     """The longest that a tier keeps anything, in seconds. Absent: what the agent asks."""
 
-    short_s: int | None = _widens(None, ge=1)
-    long_s: int | None = _widens(None, ge=1)
-    episodic_s: int | None = _widens(None, ge=1)
+    short_s: int | None = _widens(None, ge=1, le=fields.EXACT)
+    """Of short memory."""
+    long_s: int | None = _widens(None, ge=1, le=fields.EXACT)
+    """Of long memory."""
+    episodic_s: int | None = _widens(None, ge=1, le=fields.EXACT)
+    """Of episodic memory."""
 
 
 class Memory(Part):
     """How memory is kept."""
 
     gc: Watermarks = _neutral(Watermarks())
+    """When garbage is collected, as shares of the capacity."""
     ttl: Ttl = _neutral(Ttl())
+    """The longest that a tier keeps anything, in seconds."""
 
 
 class Route(Part):
     """Where a model's calls go."""
 
     model: str = _neutral(..., min_length=1, max_length=128)
+    """The model's name, as agents give it."""
     endpoint: str = _neutral(..., min_length=1, max_length=512)
+    """The base URL of what serves it."""
     cloud: bool = _neutral(False)
+    """Whether it is outside the house."""
 
 
 class Models(Part):
     """Which models agents may use, and whether their words may leave the house."""
 
     routes: tuple[Route, ...] = _widens((), max_length=256)
+    """Where each model's calls go. A model without a route cannot be called."""
     allow_cloud: bool = _widens(False)
+    """Whether routes that are outside the house may be taken."""
 
 
 class Sampling(Part):
     """What is recorded beyond the audit."""
 
     traces: float = _neutral(0.01, ge=0, le=1)
+    """The share of calls that are traced. Denials and errors always are."""
     audit_bodies: bool = _neutral(False)
+    """Whether audit records hold what was asked and answered. Everyone who reads the audit then reads that."""
 
 
 class Host(Part):
     """A host that net.fetch may speak to; `private` allows addresses of the cluster and private networks."""
 
     host: str = _neutral(..., pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)
+    """`api.example.org`, or `*.example.org` for everything below it."""
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = _widens((80, 443), min_length=1, max_length=64)
+    """The ports."""
     private: bool = _widens(False)
+    """Whether the host may have an address inside the cluster or a private network."""
 
 
 class Egress(Part):
     """Where net.fetch may go. Empty: nowhere."""
 
     allow: tuple[Host, ...] = _widens((), max_length=1024)
+    """The hosts."""
 
 
 class Bundle(Part):
     """One policy, whole."""
 
     schema_: Literal["aion.policy.v1"] = Field(alias="schema", json_schema_extra=_raising("neutral"))
+    """The format, `aion.policy.v1`."""
     capabilities: Capabilities = _neutral(Capabilities())
+    """Who may do what: capabilities, syscalls and tools."""
     budgets: Budgets = _neutral(Budgets())
+    """Money and tokens. Absent: no limit of this kind."""
     limits: Limits = _neutral(Limits())
+    """What one gateway takes on, and how long it goes on without the kernel."""
     scheduler: Scheduler = _neutral(Scheduler())
+    """How tasks share agents."""
     memory: Memory = _neutral(Memory())
+    """How memory is kept."""
     models: Models = _neutral(Models())
+    """Which models agents may use, and whether their words may leave the house."""
     sampling: Sampling = _neutral(Sampling())
+    """What is recorded beyond the audit."""
     egress: Egress = _neutral(Egress())
+    """Where net.fetch may go. Empty: nowhere."""
 
     @classmethod
     def from_document(cls, document: object) -> Self:
         """Read a bundle, as YAML or JSON gave it; raises InvalidManifest."""
         try:
-            made = cls.model_validate(document)
+            text = json.dumps(document, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidManifest("policy bundle", (("", f"not a document of plain values: {error}"),)) from None
+        try:
+            made = cls.model_validate_json(text, strict=True)
         except ValidationError as error:
             raise InvalidManifest("policy bundle", problems_of(cls, error)) from None
         made._verify_invariants()  # noqa: SLF001 - our own
@@ -224,46 +276,62 @@ class Gates(Shape):
     """What a candidate must keep to. Absent: not judged."""
 
     p95_latency_ms: Annotated[int, Field(ge=1, le=86_400_000)] | None = None
+    """95 of 100 syscalls are answered within so many milliseconds."""
     error_rate_percent: Annotated[int, Field(ge=0, le=100)] | None = None
+    """At most so many of 100 syscalls fail."""
     usd_per_hour: fields.Dollars | None = None
+    """At most so many dollars are spent in an hour."""
 
 
 class Guardrails(Shape):
-    """What no machine may change: paths into the bundle, such as `models.allow_cloud`."""
+    """What no machine may change."""
 
     frozen: Annotated[tuple[fields.Word, ...], Field(max_length=128), fields.UNIQUE, fields.AS_SET] = ()
+    """Paths into the bundle, such as `models.allow_cloud`."""
 
 
 class PolicySpec(Shape):
     """What people decide; the operator owns the pointer in status."""
 
     mode: Literal["Off", "Observe", "Suggest", "Auto"] = "Off"
+    """What the brain may do: nothing, watch, propose, or try by itself within the gates."""
     guardrails: Guardrails = Guardrails()
+    """What no machine may change."""
     gates: Gates = Gates()
+    """What a candidate must keep to."""
 
 
 class Pointer(Shape):
-    """The bundle in force. `revision` only rises: a rollback is a new revision with an old digest."""
+    """The bundle in force."""
 
     revision: fields.Count
+    """Only rises: a rollback is a new revision with an old digest."""
     digest: Annotated[str, Field(max_length=128)]
+    """The sha256 of the bundle's RFC 8785 form, in hex."""
     config_map: fields.Word = ""
+    """The ConfigMap that holds the bundle."""
     since: fields.Timestamp = ""
+    """Since when it is in force."""
 
 
 class Candidate(Pointer):
-    """A bundle on trial, with the percentage of agents that have it."""
+    """A bundle on trial."""
 
     weight: Annotated[int, Field(ge=0, le=100)] = 0
+    """The percentage of agents that have it."""
 
 
 class PolicyStatus(Shape):
     """What the operator wrote."""
 
     observed_generation: fields.Count = 0
+    """The generation of the spec that all of this is about."""
     conditions: meta.Conditions = ()
+    """How the Policy fares, each truth by itself."""
     active: Pointer | None = None
+    """The bundle in force."""
     candidate: Candidate | None = None
+    """The bundle on trial, if any."""
 
 
 class Policy(meta.Kind):

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aion.api import fields, meta
-from aion.api.shape import Shape
+from aion.api.shape import Rule, Shape
 
 
 class Seccomp(Shape):
@@ -23,16 +23,22 @@ class SandboxProfileSpec(Shape):
     """What a person asks for."""
 
     description: fields.Text = ""
+    """What the profile is for, in a sentence."""
     seccomp: Seccomp
+    """The syscall filter."""
 
 
 class SandboxProfileStatus(Shape):
-    """What the controller saw. `digest` is the sha256 of the profile's bytes, in hex."""
+    """What the controller saw."""
 
     observed_generation: fields.Count = 0
+    """The generation of the spec that all of this is about."""
     conditions: meta.Conditions = ()
+    """How the SandboxProfile fares, each truth by itself."""
     digest: Annotated[str, Field(max_length=64)] = ""
+    """The sha256 of the profile's bytes, in hex."""
     nodes_ready: fields.Count = 0
+    """How many nodes hold it."""
 
 
 class SandboxProfile(meta.Kind):
@@ -44,6 +50,14 @@ class SandboxProfile(meta.Kind):
         meta.Column("Seccomp", "string", ".spec.seccomp.shipped"),
         meta.Column("Nodes", "integer", ".status.nodesReady"),
         meta.AGE,
+    )
+
+    rules = (
+        Rule(
+            cel="self.metadata.name.size() <= 63 && !self.metadata.name.contains('.')",
+            message="a SandboxProfile's name has at most 63 characters and no dots: Agents name it",
+            holds=lambda profile: len(profile.name) <= 63 and "." not in profile.name,
+        ),
     )
 
     kind: Literal["SandboxProfile"] = "SandboxProfile"

@@ -129,7 +129,7 @@ class Shape(BaseModel):
     """A piece of a kind. `rules` hold across its fields."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True, extra="ignore"
+        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True, extra="ignore", use_attribute_docstrings=True
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -153,6 +153,8 @@ class Shape(BaseModel):
             text = json.dumps(document, allow_nan=False, default=_plain)
         except (TypeError, ValueError) as error:
             raise InvalidManifest(cls.__name__, (("", f"not a document of plain values: {error}"),)) from None
+        if nulls := _nulls(cls, document):
+            raise InvalidManifest(cls.__name__, tuple(nulls))
         try:
             return cls.model_validate_json(text, strict=True, extra="forbid", by_alias=True, by_name=False)
         except ValidationError as error:
@@ -204,23 +206,22 @@ def _path(loc: tuple[int | str, ...]) -> str:
 def _did_you_mean(cls: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     at: object = cls
     for part in loc[:-1]:
-        at = _field_type(at, part)
+        at = _within(at, part)
     if not (isinstance(at, type) and issubclass(at, BaseModel)):
         return ""
     known = [field.alias or name for name, field in at.model_fields.items()]
-    wrong = to_camel(str(loc[-1]))
-    near = get_close_matches(wrong, known, n=1, cutoff=0.7)
+    wrong = str(loc[-1])
+    spelled = wrong if any("_" in name for name in known) else to_camel(wrong)  # a bundle is snake_case, a kind is not
+    near = get_close_matches(spelled, known, n=1, cutoff=0.7)
     return f": did you mean {near[0]}?" if near else f": expected {', '.join(known)}"
 
 
-def _field_type(at: object, part: int | str) -> object:
-    """The model that `part` of a model leads to, seen through lists and optionals; None where there is none."""
-    if isinstance(part, int):
-        return at
+def _within(at: object, part: int | str) -> object:
+    """The model that `part` of a model leads to, seen through lists, maps and optionals; None where there is none."""
     if not (isinstance(at, type) and issubclass(at, BaseModel)):
         return None
-    annotation = next((f.annotation for n, f in at.model_fields.items() if part in (f.alias, n)), None)
-    return _model_within(annotation)
+    found = next((f.annotation for n, f in at.model_fields.items() if part in (f.alias, n)), None)
+    return at if found is None else _model_within(found)  # an index, or a map's key, stays with its items' model
 
 
 def _model_within(annotation: object) -> object:
@@ -230,3 +231,20 @@ def _model_within(annotation: object) -> object:
         if found := _model_within(inner):
             return found
     return None
+
+
+def _nulls(cls: type[BaseModel], document: object, *, at: str = "") -> list[tuple[str, str]]:
+    """Where a document says null to one of our fields. Kubernetes refuses that; what is free of form may hold nulls."""
+    if isinstance(document, list):
+        return [found for n, item in enumerate(document) for found in _nulls(cls, item, at=f"{at}[{n}]")]
+    if not isinstance(document, Mapping):
+        return []
+    found = []
+    for field, info in cls.model_fields.items():
+        name = info.alias or field
+        path = f"{at}.{name}" if at else name
+        if name in document and document[name] is None:
+            found.append((path, "is null: leave the field out, or give it a value"))
+        elif isinstance(inner := _model_within(info.annotation), type) and issubclass(inner, BaseModel):
+            found += _nulls(inner, document.get(name), at=path)
+    return found

@@ -14,21 +14,25 @@ class Auth(Shape):
     """How this tenant's callers outside the cluster sign."""
 
     legacy_body_hmac: bool = False
-    """Also take `X-Sig-HMAC: <hex>` over the body alone. It can be replayed: for old clients, and for a while."""
+    """Also take `X-Sig-HMAC: HEX` over the body alone. It can be replayed: for old clients, and for a while."""
 
 
 class TenantSpec(Shape):
     """What a person asks for."""
 
     display_name: fields.Word = ""
+    """What people call the tenant."""
     auth: Auth = Auth()
+    """How this tenant's callers outside the cluster sign."""
 
 
 class TenantStatus(Shape):
     """What the controller saw."""
 
     observed_generation: fields.Count = 0
+    """The generation of the spec that all of this is about."""
     conditions: meta.Conditions = ()
+    """How the Tenant fares, each truth by itself."""
 
 
 class Tenant(meta.Kind):

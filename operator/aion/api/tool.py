@@ -7,7 +7,8 @@ the Tool.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from aion.api import entry as entries
 from aion.api import fields, grant, labels, meta, schema, toolcall
@@ -16,15 +17,21 @@ from aion.api.shape import Matching, Rule, Shape
 Entry = Annotated[
     str, Field(max_length=entries.MAX_ENTRY), Matching(entries.TOOL_PATTERN, "a tool's entry", entries.parse_tool)
 ]
+
+
+def _each_name_once(short: str) -> str:
+    found = schema.names(short)
+    if len(set(found)) < len(found):
+        raise PydanticCustomError("unique", "expected each name once")
+    return short
+
+
 Short = Annotated[
     str,
     Field(max_length=schema.MAX_SHORT),
     Matching(schema.SHORT_PATTERN, f"name:type[,name:type] with types {schema.TYPES}"),
-    Rule(
-        cel="self.split(',').all(a, self.split(',').exists_one(b, b.split(':')[0].trim() == a.split(':')[0].trim()))",
-        message="each name stands once",
-        holds=lambda text: len(set(schema.names(text))) == len(schema.names(text)),
-    ),
+    # Not a Rule: CEL's estimate of comparing every name with every other is beyond any budget. The controller refuses it.
+    AfterValidator(_each_name_once),
 ]
 ToolName = Annotated[
     str,
@@ -38,7 +45,9 @@ class Side(Shape):
     """What goes in, or comes out: the short form, or a JSON Schema."""
 
     short: Short | None = Field(default=None, alias="schema")
+    """The short form, `name:type[,name:type]`; a `?` behind the type: may be left out."""
     json_schema: fields.AnyObject | None = None
+    """A JSON Schema, for everything that the short form cannot say."""
 
     rules = (
         Rule(
@@ -53,47 +62,67 @@ class Io(Shape):
     """The Tool's parameters and its result."""
 
     input: Side | None = None
+    """The parameters of a call, checked before the tool sees it. Where nothing is said: any object."""
     output: Side | None = None
+    """The result, checked before the agent sees it. Where nothing is said: anything."""
 
 
 class Resources(Shape):
     """Kubernetes quantities, for one replica."""
 
     cpu: fields.Quantity = "250m"
+    """CPU of the tool's container, as a Kubernetes quantity."""
     mem: fields.Quantity = "128Mi"
+    """Its memory; also the bound of a wasm instance."""
 
 
 class Security(Shape):
     """Names of the profiles that confine the Tool's container."""
 
     seccomp_profile: fields.OptionalName = ""
+    """The seccomp profile. Nothing, or `default-restrictive`, is the chart's default, which allows unix sockets only."""
     cgroup: fields.OptionalName = ""
+    """The cgroup profile."""
 
 
 class Signatures(Shape):
     """Where the signature of the Tool's image or file is found."""
 
     cosign: Annotated[str, Field(max_length=1024)] = ""
+    """Where its Sigstore bundle is."""
 
 
 class ToolSpec(Shape):
     """What a person asks for."""
 
     tool_name: ToolName | None = None
+    """What agents call it, as in `{"tool": "web_search"}`; `metadata.name` where nothing is said."""
     version: fields.SemVer
+    """The tool's own version, semantic. It stands in every answer's engine, such as `tooling/web_search@1.2.0`."""
     image: fields.ImageRef | None = None
+    """The image that holds the file of `entry`; the chart's sample tools where nothing is said."""
     entry: Entry
+    """What runs: wasm:PATH, rust:bin/NAME (any native program), python:MODULE:FUNCTION, mcp:COMMAND or mcp+https://HOST."""
     io: Io = Io()
+    """What goes in and what comes out."""
     capabilities_required: Annotated[tuple[Capability, ...], Field(max_length=8), fields.UNIQUE, fields.AS_SET] = ()
+    """What a caller must be allowed, and all that the tool itself may do on its behalf."""
     idempotent: bool = False
-    timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 30_000  # an hour at most
+    """Whether a lost answer may be asked for again without harm."""
+    timeout_ms: Annotated[int, Field(ge=1, le=3_600_000)] = 30_000
+    """How long a call may take, in milliseconds; an hour at most. Policy's own limit may be shorter."""
     resources: Resources = Resources()
+    """CPU and memory of one replica."""
     replicas: Annotated[int, Field(ge=0, le=100)] = 1
+    """How many Pods serve. 0: none, and calls fail."""
     config: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=32)] = Field(
         default_factory=dict
     )
+    """Given to the tool with every call, over what the chart's `tools.config` says. Never a secret."""
     security: Security = Security()
+    """The profiles that confine the tool's container."""
     signatures: Signatures = Signatures()
+    """Where its signature is found."""
 
     @property
     def parsed_entry(self) -> entries.ToolEntry:
@@ -105,10 +134,15 @@ class ToolStatus(Shape):
     """What the controller saw."""
 
     observed_generation: fields.Count = 0
+    """The generation of the spec that all of this is about."""
     conditions: meta.Conditions = ()
+    """How the Tool fares, each truth by itself."""
     endpoint: Annotated[str, Field(max_length=512)] = ""
+    """The base URL of its runner, for gateways."""
     replicas: fields.Count = 0
+    """How many Pods there should be."""
     ready_replicas: fields.Count = 0
+    """How many of them serve this spec."""
 
 
 class Tool(meta.Kind):
