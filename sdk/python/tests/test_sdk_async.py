@@ -3,10 +3,13 @@
 import asyncio
 import gc
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sdk_server import ME, Server, ok
+import uvloop
+from sdk_server import ME, PEM, Server, ok
 
 from aion_sdk import AsyncAgent, async_connection, errors
 
@@ -78,12 +81,25 @@ async def test_a_cancelled_call_never_lends_its_answer_to_the_next(gw: Path):
             assert await agent.syscall("tool.invoke", {"n": "last"}) == {"n": "last"}
 
 
+def in_a_loop(new_event_loop: Callable[[], asyncio.AbstractEventLoop], main: Coroutine[Any, Any, None]) -> None:
+    loop = new_event_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        loop.close()
+
+
+loops = pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+
+
+@loops
 @pytest.mark.parametrize("limit", [1, 4])
-async def test_whenever_calls_are_cancelled_the_others_get_their_own_answers_and_no_turn_is_lost(
-    gw: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+def test_whenever_calls_are_cancelled_the_others_get_their_own_answers_and_no_turn_is_lost(
+    gw: Path, monkeypatch: pytest.MonkeyPatch, new_loop: Callable[[], asyncio.AbstractEventLoop], limit: int
 ):
     monkeypatch.setattr(async_connection, "CONNECTIONS", limit)
-    with Server([echo], gw) as server:
+
+    async def main() -> None:
         async with AsyncAgent(ME, server.url) as agent:
 
             async def ask(n: int) -> None:
@@ -103,10 +119,19 @@ async def test_whenever_calls_are_cancelled_the_others_get_their_own_answers_and
             assert len(pool._idle) <= limit
             await ask(999)
 
-
-async def test_cancelling_at_every_await_of_the_first_call_leaves_no_socket_open(gw: Path):
-    """pytest turns the ResourceWarning of a socket that was left open into an error."""
     with Server([echo], gw) as server:
+        in_a_loop(new_loop, main())
+
+
+@loops
+@pytest.mark.parametrize("over", ["unix", "tcp", "tls"])
+def test_cancelling_at_every_await_of_the_first_call_leaves_no_socket_open(
+    gw: Path, monkeypatch: pytest.MonkeyPatch, new_loop: Callable[[], asyncio.AbstractEventLoop], over: str
+):
+    """pytest turns the ResourceWarning of a socket that was left open into an error."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(PEM))
+
+    async def main() -> None:
         for rounds in range(12):
             async with AsyncAgent(ME, server.url) as agent:
                 call = asyncio.create_task(agent.syscall("tool.invoke"))
@@ -114,7 +139,12 @@ async def test_cancelling_at_every_await_of_the_first_call_leaves_no_socket_open
                     await asyncio.sleep(0)
                 call.cancel()
                 await asyncio.gather(call, return_exceptions=True)
-    await asyncio.sleep(0)
+        while len(asyncio.all_tasks()) > 1:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+
+    with Server([echo], gw if over == "unix" else None, tls=over == "tls") as server:
+        in_a_loop(new_loop, main())
     gc.collect()
 
 

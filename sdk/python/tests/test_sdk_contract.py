@@ -306,6 +306,18 @@ def test_a_server_that_refuses_before_it_has_read_is_heard_or_said_to_be_lost(fa
             agent.syscall("tool.invoke", {"x": "y" * 3_000_000}, timeout=2)
 
 
+@pytest.mark.usefixtures("hasty")
+def test_a_server_that_hangs_up_on_everyone_is_given_up_soon(face, gw: Path):
+    for where in (gw, None):
+        with Server([b""], where) as server:
+            server._serve = lambda conn: conn.close()
+            with face(ME, server.url) as agent:
+                began = time.monotonic()
+                with pytest.raises((errors.Unavailable, errors.UnknownOutcome)):
+                    agent.syscall("tool.invoke", timeout=5)
+                assert time.monotonic() - began < 2
+
+
 def test_over_http_each_attempt_is_signed_afresh(face):
     with Server([b"", ok({})]) as server, face(ME, server.url + "/kernel", secret="s3cret", key_id="k1") as agent:
         agent.syscall("memory.get", {"key": "ä"}, traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01")

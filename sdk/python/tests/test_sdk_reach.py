@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sdk_server import ME, PEM, Server, ok
 
-from aion_sdk import dial, errors
+from aion_sdk import async_dial, dial, errors
 from aion_sdk.address import Address
 
 
@@ -174,11 +174,9 @@ def test_a_socket_whose_queue_is_full_is_tried_again_not_taken_for_connected(fac
 
 async def test_cancelling_while_two_addresses_are_tried_leaves_no_socket_open(stuck, monkeypatch: pytest.MonkeyPatch):
     """pytest turns the ResourceWarning of a socket that was left open into an error."""
-    from aion_sdk import async_connection
-
     resolving(monkeypatch, stuck, stuck)
     reach = asyncio.create_task(
-        async_connection._reach(Address(host="kernel.example", port=1), deadline=time.monotonic() + 5)
+        async_dial.connect(Address(host="kernel.example", port=1), deadline=time.monotonic() + 5)
     )
     await asyncio.sleep(0.4)
     reach.cancel()

@@ -7,16 +7,16 @@ its connection is dropped, never put back. It must never hold more than CONNECTI
 from __future__ import annotations
 
 import asyncio
-import os
 import select
-import socket
 import time
 from collections import deque
 from typing import TYPE_CHECKING, cast
 
-from aion_sdk import attempt, dial, http1
+from aion_sdk import async_dial, attempt, dial, http1
 
 if TYPE_CHECKING:
+    import socket
+
     from aion_sdk.address import Address
     from aion_sdk.call import Call, Identity
 
@@ -63,7 +63,7 @@ class Pool:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         self._waiting.append(turn)
-        timer = loop.call_later(_left(call.deadline), _set_late, turn)
+        timer = loop.call_later(async_dial.left(call.deadline), _set_late, turn)
         try:
             await turn
         except asyncio.CancelledError:
@@ -91,27 +91,41 @@ class Pool:
         return None
 
     async def _connect(self, call: Call) -> Conversation:
-        loop = asyncio.get_running_loop()
         try:
             if self._address.is_unix:
                 sock = dial.unix(self._address.path)
-                _, made = await loop.create_unix_connection(Conversation, sock=sock)
-                return made
-            sock = await _reach(self._address, deadline=call.deadline)
-            if self._tls is None:
-                _, made = await loop.create_connection(Conversation, sock=sock)
-                return made
-            _, made = await loop.create_connection(
-                Conversation,
-                sock=sock,
-                ssl=self._tls,
-                server_hostname=self._address.host,
-                ssl_handshake_timeout=_left(call.deadline),
-            )
+            else:
+                sock = await async_dial.connect(self._address, deadline=call.deadline)
+            return await self._converse(sock, call)
         except OSError as error:
             if time.monotonic() >= call.deadline:
                 raise attempt.Late(sent=False) from error
             raise attempt.broken(error, sent=False) from error
+
+    async def _converse(self, sock: socket.socket, call: Call) -> Conversation:
+        """Hand a connected socket to the loop.
+
+        Cancelled, it is still handed over, and then closed by the loop alone: uvloop, interrupted in between, would close
+        the number of a socket that Python believes open, and Python would close it again.
+        """
+        loop = asyncio.get_running_loop()
+        if self._tls is None:
+            handing = asyncio.ensure_future(loop.create_connection(Conversation, sock=sock))
+        else:
+            handing = asyncio.ensure_future(
+                loop.create_connection(
+                    Conversation,
+                    sock=sock,
+                    ssl=self._tls,
+                    server_hostname=self._address.host,
+                    ssl_handshake_timeout=max(call.deadline - time.monotonic(), 0.001),
+                )
+            )
+        try:
+            _, made = await asyncio.shield(handing)
+        except BaseException:
+            handing.add_done_callback(_abort_result)
+            raise
         return made
 
 
@@ -129,8 +143,11 @@ class Conversation(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._answer, self._sent = http1.Answer(), False
         self._done = loop.create_future()
-        timer = loop.call_later(_left(deadline), self._expire)
+        timer = loop.call_later(deadline - time.monotonic(), self._expire)
         try:
+            async_dial.left(deadline)
+            if self._transport.is_closing():  # between two rounds of the loop: it would tell us no more
+                raise attempt.Unsent("the connection was closed")
             self._transport.write(request)
             self._sent = not self._paused and not self._transport.is_closing()
             return await self._done
@@ -202,66 +219,11 @@ class Conversation(asyncio.Protocol):
             self._done.set_exception(attempt.Late(sent=self._sent))
 
 
-async def _reach(address: Address, *, deadline: float) -> socket.socket:
-    """dial.connect's race as tasks. uvloop's create_connection knows no happy_eyeballs_delay, so it is run here."""
-    loop = asyncio.get_running_loop()
-    looked_up = asyncio.ensure_future(loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM))
-    try:
-        await asyncio.wait({looked_up}, timeout=_left(deadline))
-        _left(deadline)
-        ahead = deque(dial.alternating(list(looked_up.result())))
-    finally:
-        looked_up.cancel()
-    under_way: set[asyncio.Future[socket.socket]] = set()
-    refusal: BaseException | None = None
-    try:
-        while ahead or under_way:
-            if ahead:
-                under_way.add(asyncio.ensure_future(_connected(ahead.popleft())))
-            wait = min(dial.STAGGER_S, _left(deadline)) if ahead else _left(deadline)
-            done, _ = await asyncio.wait(under_way, timeout=wait, return_when=asyncio.FIRST_COMPLETED)
-            for one in done:
-                if (failed := one.exception()) is None:
-                    under_way.discard(one)
-                    return one.result()
-                under_way.discard(one)
-                refusal = failed
-        raise refusal or OSError(f"{address.host} has no address")
-    finally:
-        for one in under_way:
-            one.cancel()
-            one.add_done_callback(_close_result)
-
-
-async def _connected(one: dial.Found) -> socket.socket:
-    family, kind, proto, _, where = one
-    sock = socket.socket(family, kind, proto)
-    try:
-        sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, where)
-    except OSError as error:
-        sock.close()
-        if not error.errno:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno)) from None  # asyncio says only that it failed
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _close_result(one: asyncio.Future[socket.socket]) -> None:
-    if not one.cancelled() and one.exception() is None:
-        one.result().close()
+def _abort_result(handed: asyncio.Future[tuple[asyncio.Transport, Conversation]]) -> None:
+    if not handed.cancelled() and handed.exception() is None:
+        handed.result()[1].abort()
 
 
 def _set_late(turn: asyncio.Future[None]) -> None:
     if not turn.done():
         turn.set_exception(attempt.Late(sent=False))
-
-
-def _left(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise attempt.Late(sent=False)
-    return left
