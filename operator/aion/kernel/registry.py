@@ -2,7 +2,7 @@
 
 It stands apart so that grants are compiled from one consistent picture in memory and never from the API server. An
 object that cannot be read is left out and logged: for the kernel it does not exist. It must never be written to by
-anything but the two watches.
+anything but the two watches, or by whoever has no cluster to watch.
 """
 
 import asyncio
@@ -28,6 +28,14 @@ class Kind(Protocol):
     @classmethod
     def from_cluster(cls, body: Json) -> Self:
         """Read an object as the API server sends it; raises ValueError."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace it is in."""
+
+    @property
+    def name(self) -> str:
+        """Its name there."""
 
 
 T = TypeVar("T", bound=Kind)
@@ -109,6 +117,12 @@ class Collection(Generic[T]):
         """This one is new or changed."""
         self._keep(body)
         self._bells.ring(_key(body)[0])
+
+    def hold(self, found: T) -> None:
+        """Keep an object that no cluster knows: on a laptop, where no watch brings any."""
+        self._objects.setdefault(found.namespace, {})[found.name] = found
+        self._ordered.pop(found.namespace, None)
+        self._bells.ring(found.namespace)
 
     def remove(self, body: Json) -> None:
         """This one is gone."""

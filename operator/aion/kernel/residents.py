@@ -7,12 +7,12 @@ must never let a registration outlive its agent's silence, nor speak for an agen
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from aion.api import errors, ids
+from aion.api import errors, ids, labels, meta
 from aion.api import grant as grants
 from aion.api.agent import Agent
 from aion.api.shape import InvalidManifest
@@ -30,6 +30,8 @@ AGENTS = 10_000
 """Registrations that are kept as Agents, so that a call does not read them anew."""
 
 Capabilities = dict[str, bool | list[str]]
+
+T = TypeVar("T", bound=meta.Kind)
 
 
 class Limits(BaseModel):
@@ -64,14 +66,9 @@ class Registration(BaseModel):
         }
         if self.limits.timeout_ms:
             spec["timeoutMs"] = self.limits.timeout_ms
-        body = {
-            "apiVersion": "aion.os/v1",
-            "kind": "Agent",
-            "metadata": {"name": name, "namespace": tenant},
-            "spec": spec,
-        }
+        body = {"apiVersion": labels.API_VERSION, "kind": "Agent", "metadata": {"name": "outside"}, "spec": spec}
         try:
-            return Agent.from_cluster(body)
+            return named_as(Agent.from_cluster(body), tenant=tenant, name=name)
         except InvalidManifest as invalid:
             raise errors.BadParams(f"the registration asks for what an Agent cannot: {invalid}") from None
 
@@ -130,7 +127,8 @@ class Residents:
         tenant, name = ids.parse_agent_id(registration.agent_id)
         _outside(await self._store.sighting(registration.agent_id))
         own = self._grants.of(tenant, name)
-        granted = own or self._grants.compile(registration.agent())
+        text = registration.model_dump_json()
+        granted = own or self._grants.compile(self._agent(registration.agent_id, text))
         sighting = Sighting(
             agent_id=registration.agent_id,
             tenant=tenant,
@@ -138,7 +136,7 @@ class Residents:
             via=OUTSIDE,
             heard_ms=self._now_ms(),
             version=registration.version,
-            registration="" if own else registration.model_dump_json(),
+            registration="" if own else text,
             policy_revision=granted.policy_revision,
         )
         await self._store.see(sighting, ttl_s=REGISTERED_S)
@@ -195,6 +193,12 @@ def _outside(seen: Sighting | None) -> None:
 def _everything(agent_id: str) -> str:
     capabilities: Capabilities = dict.fromkeys(grants.CAPABILITIES, True)
     return Registration(agent_id=agent_id, capabilities=capabilities).model_dump_json()
+
+
+def named_as(found: T, *, tenant: str, name: str) -> T:
+    """Return an object under the names of an agent id, which are a little wider than a cluster's (`tenantA`)."""
+    metadata = found.metadata.model_copy(update={"namespace": tenant, "name": name})
+    return found.model_copy(update={"metadata": metadata})
 
 
 def named(body: bytes) -> str:

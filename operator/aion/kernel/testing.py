@@ -7,18 +7,21 @@ kernel's safety hangs on it: tokens are valid for their own audience only.
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Iterable
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
 import rfc8785
 
-from aion.api import labels
+from aion.api import errors, labels
 from aion.api import policy as policies
 from aion.kernel import policysource, serving
 from aion.kernel.app import Kernel
 from aion.kernel.cluster import ApiError, Json, ListMeta, ObjectList, WatchEvent
+from aion.kernel.memorystore import MemoryStore
+from aion.kernel.store import Draft, Recorded, Sighting
 
 _PLURALS = {
     "Agent": "agents",
@@ -173,6 +176,42 @@ class FakeCluster:
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+class FailingStore(MemoryStore):
+    """A `Store` that refuses to keep anything while `down`, as one whose Redis is gone."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self.down = False
+
+    async def ping(self) -> None:
+        """Answer unless down."""
+        self._check()
+
+    async def publish(self, drafts: Sequence[Draft]) -> int:
+        """Append events unless down."""
+        self._check()
+        return await super().publish(drafts)
+
+    async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
+        """Append records unless down."""
+        self._check()
+        return await super().record(source, drafts)
+
+    async def claim_nonce(self, key: str, *, ttl_ms: int) -> bool:
+        """Remember a nonce unless down."""
+        self._check()
+        return await super().claim_nonce(key, ttl_ms=ttl_ms)
+
+    async def see(self, sighting: Sighting, *, ttl_s: int) -> None:
+        """Keep a sighting unless down."""
+        self._check()
+        await super().see(sighting, ttl_s=ttl_s)
+
+    def _check(self) -> None:
+        if self.down:
+            raise errors.Unavailable("the store is down: nothing was kept")
 
 
 def path_of(body: Json) -> str:

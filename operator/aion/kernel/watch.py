@@ -50,7 +50,7 @@ async def keep(
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Follow one collection until cancelled."""
-    failures = 0
+    failures, expired = 0, False
     while True:
         began = clock()
         try:
@@ -59,12 +59,12 @@ async def keep(
                 began = clock()
                 reached = await _watch(cluster, path, picture, position)
                 _verify_lasted(clock() - began, moved=reached != position)
-                failures, position = 0, reached
+                failures, expired, position = 0, False, reached
         except ApiError as failed:
             if clock() - began > HEALTHY_S:
-                failures = 0
-            if failed.gone and not failures:
-                failures = 1
+                failures, expired = 0, False
+            if failed.gone and not expired:
+                expired = True
                 continue
             failures += 1
             wait = jitter(0.1, min(LAST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(failures, 10)))
