@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiohttp
 import msgspec
@@ -39,13 +39,14 @@ class BrokenLink(Exception):  # noqa: N818 - a state of affairs, turned into an 
 
 
 class _Waiting:
-    """A call that waits for its answer, and the nested syscalls it is doing meanwhile."""
+    """A call that waits for its answer, the nested syscalls it is doing meanwhile, and those it was refused, by code."""
 
-    __slots__ = ("answer", "nested", "tasks")
+    __slots__ = ("answer", "nested", "refused", "tasks")
 
     def __init__(self, answer: asyncio.Future[bytes], nested: Nested) -> None:
         self.answer = answer
         self.nested = nested
+        self.refused: dict[str, errors.SyscallError] = {}
         self.tasks: set[asyncio.Task[None]] = set()
 
 
@@ -76,6 +77,8 @@ class Link:
             raise
         finally:
             del self._waiting[number]
+            if waiting.answer.done() and not waiting.answer.cancelled():
+                waiting.answer.exception()  # seen: it may have come while this call was ending for another reason
             for task in waiting.tasks:
                 task.cancel()
 
@@ -139,20 +142,30 @@ class Link:
                 else:
                     waiting.answer.set_result(bytes(result))
             case toolcall.Failure(code=code, message=said, details=details):
-                waiting.answer.set_exception(errors.of(code)(said, details=details))
+                waiting.answer.set_exception(_failure(code, said, details, because=waiting.refused.get(code)))
             case toolcall.Syscall():
-                task = asyncio.create_task(self._answer(frame, waiting.nested), name="nested-syscall")
+                task = asyncio.create_task(self._answer(frame, waiting), name="nested-syscall")
                 waiting.tasks.add(task)
                 task.add_done_callback(waiting.tasks.discard)
 
-    async def _answer(self, ask: toolcall.Syscall, nested: Nested) -> None:
+    async def _answer(self, ask: toolcall.Syscall, waiting: _Waiting) -> None:
         try:
-            result = await nested(ask.syscall, ask.params)
+            result = await waiting.nested(ask.syscall, ask.params)
             answer = toolcall.Answer(id=ask.id, n=ask.n, status="ok", result=msgspec.Raw(result))
         except errors.SyscallError as error:
+            waiting.refused[error.code] = error
             said = toolcall.CallError(error.code, error.message, error.details)
             answer = toolcall.Answer(id=ask.id, n=ask.n, status="error", error=said)
         try:
             await self._send(answer, sent=True)
         except BrokenLink:
             return  # the reader sees it too, and tells the call
+
+
+def _failure(
+    code: str, said: str, details: dict[str, Any] | None, *, because: errors.SyscallError | None
+) -> errors.SyscallError:
+    """What a runner reports; a refusal that its tool only passes on keeps the rule, which the runner never sees."""
+    if because is None:
+        return errors.of(code)(said, details=details)
+    return errors.of(code)(said, rule=because.rule, retry_after_ms=because.retry_after_ms, details=details)
