@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clusters import run
 from clusters.failure import Failed
-from clusters.native import processes
+from clusters.native import configfile, processes
 from clusters.native.layout import BRIDGE, NETWORK, POD_SUBNET, Layout
 from clusters.native.waiting import until
 
@@ -55,9 +55,9 @@ def start(layout: Layout) -> None:
     cni = layout.config / "cni"
     cni.mkdir(parents=True, exist_ok=True)
     layout.containerd.mkdir(parents=True, exist_ok=True)
-    _write(cni / "10-aion.conflist", json.dumps(network(layout), indent=1))
+    configfile.write(cni / "10-aion.conflist", json.dumps(network(layout), indent=1))
     config = layout.config / "containerd.toml"
-    _write(config, CONFIG.format(containerd=layout.containerd, pause=PAUSE_IMAGE, cni=cni, snapshotter=_snapshotter(layout)))
+    configfile.write(config, CONFIG.format(containerd=layout.containerd, pause=PAUSE_IMAGE, cni=cni, snapshotter=_snapshotter(layout)))
     processes.ensure(layout, "containerd", ["containerd", "--config", config], watch=[config])
     until(lambda: run.succeeds([*ctr(layout), "version"]), layout=layout, what="containerd does not answer", needs=("containerd",), seconds=30)
 
@@ -81,8 +81,3 @@ def _snapshotter(layout: Layout) -> str:
     """Return overlayfs, or native (copies) where the state folder itself lies on an overlay, which cannot be stacked."""
     kind = run.output(["stat", "--file-system", "--format", "%T", layout.state]).strip()
     return "native" if kind == "overlayfs" else "overlayfs"
-
-
-def _write(path: Path, text: str) -> None:
-    if not path.exists() or path.read_text() != text:
-        path.write_text(text)

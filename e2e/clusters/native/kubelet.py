@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 from pathlib import Path
 
-from clusters.native import machine, processes
+from clusters.native import configfile, machine, processes
 from clusters.native.api import Api
 from clusters.native.layout import CLUSTER_CIDR, DNS_IP, DOMAIN, NODE, NODE_IP, Layout
 from clusters.native.waiting import until
@@ -20,11 +20,10 @@ LEASE_FRESH = 40.0  # s: the controller manager's own measure of a node that is 
 
 def start(layout: Layout, binaries: Path) -> None:
     """Write their configurations and have both run with them."""
-    layout.config.mkdir(parents=True, exist_ok=True)
     resolv, config, proxy = layout.config / "resolv.conf", layout.config / "kubelet.json", layout.config / "kube-proxy.json"
-    resolv.write_text(f"nameserver {DNS_IP}\n")
-    config.write_text(json.dumps(configuration(layout, resolv), indent=1))
-    proxy.write_text(json.dumps(proxy_configuration(layout), indent=1))
+    configfile.write(resolv, f"nameserver {DNS_IP}\n")
+    configfile.write(config, json.dumps(configuration(layout, resolv), indent=1))
+    configfile.write(proxy, json.dumps(proxy_configuration(layout), indent=1))
     (layout.kubelet_root / "seccomp").mkdir(parents=True, exist_ok=True)
     processes.ensure(layout, "kubelet", [
         binaries / "kubelet", f"--config={config}", f"--kubeconfig={layout.pki}/kubelet.conf", f"--root-dir={layout.kubelet_root}",

@@ -108,7 +108,7 @@ def _agent(recipe: AgentRecipe, *, settings: Settings) -> Document:
         "AION_GATEWAY_SOCKET": "/run/aion/gw.sock",
         "AION_KERNEL_URL": "unix:///run/aion/gw.sock",
         **_identity(recipe),
-        "PYTHONPATH": "/app",
+        "PYTHONPATH": "/app:/opt/aion",  # the agent's own files, then those of the default image
         "NVIDIA_VISIBLE_DEVICES": "" if recipe.gpus else "void",
     }
     room = {"cpu": recipe.cpu, "memory": recipe.memory}
