@@ -47,7 +47,9 @@ LabelKey = Annotated[
 LabelValue = Annotated[
     str,
     Field(max_length=63),
-    Matching("^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$", "a label's value: letters, digits, -, _ and ., 63 at most"),
+    Matching(
+        "^([A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?)?$", "a label's value: letters, digits, -, _ and ., 63 at most"
+    ),
 ]
 Word = Annotated[str, Field(max_length=253)]
 Text = Annotated[str, Field(max_length=1024)]
@@ -56,7 +58,6 @@ Timestamp = Annotated[str, Field(max_length=64), Says({"format": "date-time"})]
 Count = Annotated[int, Field(ge=0, le=EXACT)]
 AnyObject = Annotated[dict[str, Any], Says({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 Quantity = Annotated[int | str, IntOrString(_QUANTITY, "a Kubernetes quantity such as 250m, 1 or 1Gi")]
-
 
 
 def _keys(pattern: str) -> Rule:

@@ -11,6 +11,8 @@ AGENT = "aion.os/agent"
 TOOL = "aion.os/tool"
 TEMPLATE_HASH = "aion.os/template-hash"
 SIGNATURE = "aion.os/signature"  # annotation
+CLASSIC_NAMES = "aion.os/classic-names"  # annotation: names that a classic file had, and Kubernetes cannot have
+DESCRIPTION = "kubernetes.io/description"  # annotation of Kubernetes' own
 FINALIZER = "aion.os/cleanup"
 
 NAME = "app.kubernetes.io/name"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -129,7 +129,12 @@ class Shape(BaseModel):
     """A piece of a kind. `rules` hold across its fields."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, frozen=True, extra="ignore", use_attribute_docstrings=True
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
 
@@ -221,16 +226,14 @@ def _within(at: object, part: int | str) -> object:
     if not (isinstance(at, type) and issubclass(at, BaseModel)):
         return None
     found = next((f.annotation for n, f in at.model_fields.items() if part in (f.alias, n)), None)
-    return at if found is None else _model_within(found)  # an index, or a map's key, stays with its items' model
+    return at if found is None else model_within(found)  # an index, or a map's key, stays with its items' model
 
 
-def _model_within(annotation: object) -> object:
+def model_within(annotation: object) -> type[BaseModel] | None:
+    """The model that a field's type holds, seen through lists, maps and optionals; None where it holds none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if found := _model_within(inner):
-            return found
-    return None
+    return next((found for inner in get_args(annotation) if (found := model_within(inner)) is not None), None)
 
 
 def _nulls(cls: type[BaseModel], document: object, *, at: str = "") -> list[tuple[str, str]]:
@@ -245,6 +248,6 @@ def _nulls(cls: type[BaseModel], document: object, *, at: str = "") -> list[tupl
         path = f"{at}.{name}" if at else name
         if name in document and document[name] is None:
             found.append((path, "is null: leave the field out, or give it a value"))
-        elif isinstance(inner := _model_within(info.annotation), type) and issubclass(inner, BaseModel):
+        elif inner := model_within(info.annotation):
             found += _nulls(inner, document.get(name), at=path)
     return found

@@ -1,0 +1,43 @@
+"""aionctl: one command for agent authors and operators; as `kubectl-aion` on the PATH it is `kubectl aion`.
+
+Only the assembly: each group of commands is a module with its own `app`. A module may import heavy things (a cluster
+client, a kernel) only inside the command that needs them, so that `aionctl --help` answers at once.
+"""
+
+from importlib import metadata
+
+import typer
+
+from aion.cli import convert, crds, policy
+
+app = typer.Typer(
+    name="aionctl",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="""Work with AION-OS, the operating system for AI agents on Kubernetes.
+
+Turn a classic agent.yml or tool.yml into a Kubernetes object, and back:
+
+    aionctl convert agent.yml > agent.yaml
+
+    aionctl convert agent.yaml --to classic
+
+Check a policy bundle before the cluster does:
+
+    aionctl policy validate policies/default.yaml
+""",
+)
+app.command("convert")(convert.convert)
+app.add_typer(crds.app, name="crds")
+app.add_typer(policy.app, name="policy")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(metadata.version("aion-os"))
+
+
+if __name__ == "__main__":
+    app()
