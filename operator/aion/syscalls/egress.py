@@ -15,18 +15,17 @@ from aion.api.grant import FetchRule
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_CLOUD_PLATFORM = frozenset(
-    ipaddress.ip_address(each)
+_PLATFORM = tuple(
+    ipaddress.ip_network(each)
     for each in (
-        "168.63.129.16",  # Azure's host channel: routable, never public
-        "100.100.100.200",  # Alibaba's metadata, in shared address space
-        "192.0.0.192",  # Oracle's, in protocol space
-        "fd00:ec2::254",  # AWS's by IPv6
-        "fd00:ec2::23",  # … and its credentials for Pods
-        "fd20:ce::254",  # Google's by IPv6
+        "168.63.129.16/32",  # Azure's host channel: routable, never public
+        "100.100.100.200/32",  # Alibaba's metadata, in shared address space
+        "192.0.0.0/24",  # protocol assignments, among them Oracle's metadata
+        "fd00:ec2::/32",  # AWS by IPv6: metadata, and credentials for Pods
+        "fd20:ce::/32",  # Google's metadata by IPv6
     )
 )
-"""Where clouds give out credentials, outside the link-local range that holds all others: to no private rule's host."""
+"""Where clouds speak to their own machines, outside the link-local range that holds all else of it."""
 _LOCAL_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost"})
 
 
@@ -64,8 +63,12 @@ def is_public(found: Address) -> bool:
         and not inner.is_reserved
         and not inner.is_unspecified
         and not (isinstance(inner, ipaddress.IPv6Address) and inner.is_site_local)
-        and inner not in _CLOUD_PLATFORM
+        and not _is_platform(inner)
     )
+
+
+def _is_platform(found: Address) -> bool:
+    return any(found in network for network in _PLATFORM)
 
 
 def is_private_host(found: Address) -> bool:
@@ -77,7 +80,7 @@ def is_private_host(found: Address) -> bool:
         or inner.is_multicast
         or inner.is_unspecified
         or inner.is_reserved
-        or inner in _CLOUD_PLATFORM
+        or _is_platform(inner)
         or is_public(found)
     )
 
