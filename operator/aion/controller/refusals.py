@@ -16,7 +16,7 @@ _TOLD_ANEW = frozenset({conditions.READY, conditions.RECONCILING, conditions.STA
 
 def finding(message: str) -> Finding:
     """Read the server's sentence."""
-    if "exceeded quota" in message:
+    if "exceeded quota" in message or "status unknown for quota" in message:
         said = f"The namespace's quota leaves no room: {message}. Raise it, or free some; this is tried again every minute."
         return Finding(conditions.QUOTA_EXCEEDED, said)
     if "Only one reference can have Controller set to true" in message:

@@ -70,7 +70,7 @@ def apply(server, *documents):
     server.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
 
 
-def until(check, *, within=10.0, what="it"):
+def until(check, *, within=30.0, what="it"):
     """Poll a real server until `check` answers something true; answers that."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:

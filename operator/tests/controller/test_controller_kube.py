@@ -70,6 +70,21 @@ async def test_a_list_follows_its_pages(rim, namespace, monkeypatch):
     assert sorted(listed) == [f"a{n}" for n in range(5)]
 
 
+async def test_a_listed_object_names_its_kind_though_the_server_names_it_once(rim, namespace):
+    await rim.apply(account(namespace, batch=namespace))
+    (listed,) = [document async for document in rim.list(kube.SERVICE_ACCOUNTS, selector=f"batch={namespace}")]
+    assert (listed["apiVersion"], listed["kind"]) == ("v1", "ServiceAccount")
+
+
+async def test_applying_at_a_version_is_a_compare_and_swap(rim, namespace):
+    first = await rim.apply(account(namespace, one="1"))
+    await rim.apply(account(namespace, one="2"))
+    late = account(namespace, one="3")
+    late["metadata"]["resourceVersion"] = first["metadata"]["resourceVersion"]
+    with pytest.raises(errors.Conflict):
+        await rim.apply(late)
+
+
 async def test_a_refusal_carries_the_servers_sentence_and_is_counted(rim, namespace):
     before = writes("ServiceAccount", "apply", "422")
     with pytest.raises(errors.Refused, match="bad name"):

@@ -1,0 +1,131 @@
+"""What watches tell, and the sweeps beneath them."""
+
+import asyncio
+
+import pytest
+from controller_world import World, agent, node
+
+from aion.controller import errors, metrics
+from aion.controller.feed import Feed
+from aion.controller.queue import Priority, Queue
+from aion.controller.store import Store
+from aion.controller.sweep import Sweep
+from aion.controller.testing import FakeCluster
+from aion.controller.views import Key
+
+
+def document(name="a", uid="u-a", version="1"):
+    made = agent(name)
+    return {**made, "metadata": {**made["metadata"], "uid": uid, "generation": 1, "resourceVersion": version}}
+
+
+@pytest.fixture
+def parts():
+    queue, relists = Queue(), []
+    return Feed(Store(), queue, relisted=lambda: relists.append(1)), queue, relists
+
+
+async def test_what_is_listed_at_the_start_waits_behind_what_happens_live(parts):
+    feed, queue, _ = parts
+    feed.seen(document())
+    assert queue._dirty[Key("Agent", "team", "a")] is Priority.RESYNC
+    feed.told(None, document())
+    assert feed.synced.is_set()
+    feed.seen(document("b", "u-b"))
+    assert (await queue.get()).name == "b"
+
+
+async def test_a_second_listing_asks_for_a_sweep_and_the_first_does_not(parts):
+    feed, _, relists = parts
+    feed.told(None, document())
+    feed.told("MODIFIED", document())
+    assert relists == []
+    feed.told(None, document())
+    assert relists == [1]
+
+
+async def test_an_object_that_only_lived_between_two_listings_is_no_relist(parts):
+    feed, _, relists = parts
+    feed.told("ADDED", document())
+    feed.told("DELETED", document())
+    feed.told(None, document(uid="another"))
+    assert relists == []
+
+
+async def test_a_deletion_wakes_the_root(parts):
+    feed, queue, _ = parts
+    feed.seen(document())
+    await queue.get()
+    queue.done(Key("Agent", "team", "a"))
+    feed.told("DELETED", document())
+    assert (await asyncio.wait_for(queue.get(), 1)).name == "a"
+
+
+async def test_an_object_that_cannot_be_read_is_counted_and_passed_over(parts):
+    feed, queue, _ = parts
+    count = metrics.PASSED_OVER.labels("Agent")._value.get
+    before = count()
+    feed.seen({"kind": "Agent", "metadata": {"uid": "u"}})
+    feed.seen({**document(), "spec": "not a mapping", "status": {"conditions": "neither"}})
+    feed.seen(document("b", "u-b"))
+    assert count() > before
+    assert Key("Agent", "team", "b") in queue._dirty
+
+
+async def test_a_sweep_finds_what_was_changed_made_and_deleted_unseen():
+    world = World()
+    await world.applies(node(), agent(), agent("b"))
+    world.cluster.deaf = True
+    await world.applies(agent(priority=9), agent("c"))
+    world.cluster.deleted("Agent", "team", "b")
+    world.cluster.deaf = False
+    assert await world.sweep.once("test") >= 3
+    await world.settle()
+    assert world.told(name="c")["reason"] == "Creating"
+    assert Key("Agent", "team", "b") not in world.store.roots()
+    assert world.object()["status"]["observedGeneration"] == 2
+    assert await world.sweep.once("test") == 0
+
+
+async def test_relists_in_a_burst_are_one_sweep(monkeypatch):
+    monkeypatch.setattr("aion.controller.sweep.SETTLE_S", 0.01)
+    count = metrics.SWEEPS.labels("relist")._value.get
+    before = count()
+    sweep = Sweep(FakeCluster(), Store(), Queue(), every_s=60)
+    running = asyncio.create_task(sweep.run())
+    for _ in range(20):
+        sweep.ask()
+    await asyncio.sleep(0.1)
+    running.cancel()
+    assert count() == before + 1
+
+
+async def test_without_being_asked_a_sweep_comes_by_itself():
+    count = metrics.SWEEPS.labels("period")._value.get
+    before = count()
+    sweep = Sweep(FakeCluster(), Store(), Queue(), every_s=0.01)
+    running = asyncio.create_task(sweep.run())
+    await asyncio.sleep(0.1)
+    running.cancel()
+    assert count() > before
+
+
+async def test_a_sweep_that_failed_is_tried_again(monkeypatch):
+    monkeypatch.setattr("aion.controller.sweep.SETTLE_S", 0.0)
+    monkeypatch.setattr("aion.controller.sweep.RETRY_S", 0.01)
+    cluster, tries = FakeCluster(), []
+    whole = cluster.list
+
+    def failing_once(resource, *, selector=""):
+        tries.append(resource)
+        if len(tries) == 1:
+            raise errors.of(503, "away")
+        return whole(resource, selector=selector)
+
+    cluster.list = failing_once
+    sweep = Sweep(cluster, Store(), Queue(), every_s=60)
+    running = asyncio.create_task(sweep.run())
+    sweep.ask()
+    await asyncio.sleep(0.1)
+    running.cancel()
+    assert len(tries) > 1
