@@ -11,6 +11,7 @@ refuses the next syscall.
     …
 """
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,8 @@ FLUSH_S = 0.02
 MAX_PENDING_BYTES = 32 << 20  # some 100k records of 320 bytes: what waits for the kernel, on disk and not in memory
 _COMPACT_BYTES = 4 << 20  # acknowledged bytes that may lie about before the file is rewritten
 _RETRY_S = 1.0  # after a failed write, the next attempt
+_PROBE = b" " * 1024  # more than most records: where this fits, the next record does
+_CHUNK = 256 << 10  # of the file in memory at a time, when it is read or rewritten: the gateway is small
 
 _HEADER = '{{"journal":"aion.audit.v1","acked":"{:020d}"}}\n'
 _HEADER_BYTES = len(_HEADER.format(0))
@@ -67,7 +70,8 @@ class Journal:
         self._max_pending = max_pending_bytes
         self._compact_at = compact_bytes
         self._buffer: list[bytes] = []
-        self._flush_due = False
+        self._flush_due = self._retry_due = False
+        self._closed = False
         self._broken: str | None = None
         self._retry_at = 0.0
         self._sent: deque[tuple[int, int]] = deque()  # (last n, offset after it) of every batch sent and not acked
@@ -78,8 +82,8 @@ class Journal:
 
     @property
     def pending_bytes(self) -> int:
-        """How much waits for an acknowledgement."""
-        return self._end - self._acked_at
+        """How much waits for an acknowledgement, in the file or on its way there."""
+        return self._end - self._acked_at + sum(len(line) + 1 for line in self._buffer)
 
     @property
     def last_n(self) -> int:
@@ -94,7 +98,7 @@ class Journal:
         """Raise Unavailable where the next syscall's record could not be kept."""
         if self._broken is not None:
             if self._clock() >= self._retry_at:
-                self._flush()
+                self._try_again()
             if self._broken is not None:
                 raise self._unwritable()
         if self._end - self._acked_at > self._max_pending:
@@ -128,19 +132,21 @@ class Journal:
                 raise self._unwritable()
         elif not self._flush_due:
             self._flush_due = True
-            self._later(FLUSH_S, self._flush)
+            self._later(FLUSH_S, self._flush_in_time)
+
+    def _flush_in_time(self) -> None:
+        self._flush_due = False
+        self._flush()
 
     def _flush(self) -> None:
-        self._flush_due = False
-        if not self._buffer:
+        if not self._buffer or self._closed:
             return
         data = b"\n".join(self._buffer) + b"\n"
         try:
             self._write(data, self._end)
         except OSError as error:
             # Kept in memory and tried again; what was written of it is overwritten, for the end has not moved.
-            self._broken = error.strerror or repr(error)
-            self._retry_at = self._clock() + _RETRY_S
+            self._fails(error)
             return
         self._broken = None
         self._buffer.clear()
@@ -148,11 +154,33 @@ class Journal:
         if self._waiter is not None:
             self._waiter()
 
+    def _fails(self, error: OSError) -> None:
+        """Note why nothing can be written, and try again by itself: who waits for these records may be nobody's call."""
+        self._broken = error.strerror or repr(error)
+        self._retry_at = self._clock() + _RETRY_S
+        if not self._retry_due:
+            self._retry_due = True
+            self._later(_RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        self._retry_due = False
+        self._try_again()
+
+    def _try_again(self) -> None:
+        """Write what waits; where nothing does, find out whether it could be."""
+        self._flush()
+        if self._broken is None or self._buffer or self._closed:
+            return
+        try:
+            self._write(_PROBE, self._end)
+            os.ftruncate(self._fd, self._end)
+        except OSError as error:
+            self._fails(error)
+        else:
+            self._broken = None
+
     def _write(self, data: bytes, at: int) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(self._fd, view, at)
-            view, at = view[written:], at + written
+        _write(self._fd, data, at)
 
     def batch(self, *, max_bytes: int = 256 << 10) -> Batch | None:
         """The next records that were not sent on this connection yet; None where there are none."""
@@ -183,11 +211,8 @@ class Journal:
             moved = True
         if not moved:
             return
-        try:
+        with contextlib.suppress(OSError):  # nothing is lost: what lies about is tidied up by the next acknowledgement
             self._forget()
-        except OSError as error:
-            self._broken = error.strerror or repr(error)
-            self._retry_at = self._clock() + _RETRY_S
 
     def _forget(self) -> None:
         # The header first: a crash between the two must not make the next run give out old numbers again, which the
@@ -201,19 +226,20 @@ class Journal:
 
     def _compact(self) -> None:
         """Rewrite the file without its acknowledged part; the old one stays whole until the new one has its name."""
-        tail = os.pread(self._fd, self._end - self._acked_at, self._acked_at)
+        moved = self._acked_at - _HEADER_BYTES
         fresh = self._path.with_name(self._path.name + ".new")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        old, self._fd = self._fd, fd
         try:
-            self._write(_HEADER.format(self._acked_n).encode() + tail, 0)
+            _write(fd, _HEADER.format(self._acked_n).encode(), 0)
+            for at in range(self._acked_at, self._end, _CHUNK):
+                _write(fd, os.pread(self._fd, min(_CHUNK, self._end - at), at), at - moved)
             fresh.replace(self._path)
         except OSError:
-            self._fd = old
             os.close(fd)
+            fresh.unlink(missing_ok=True)
             raise
-        os.close(old)
-        moved = self._acked_at - _HEADER_BYTES
+        os.close(self._fd)
+        self._fd = fd
         self._end -= moved
         self._sent_at -= moved
         self._acked_at = _HEADER_BYTES
@@ -221,25 +247,34 @@ class Journal:
 
     def _scan(self) -> tuple[int, int, int, int]:
         """Where the last run stopped: (last acked n, last n, offset of the first unacked record, end of the file)."""
-        data = os.pread(self._fd, os.fstat(self._fd).st_size, 0)
-        header = data[:_HEADER_BYTES]
+        header = os.pread(self._fd, _HEADER_BYTES, 0)
         if len(header) < _HEADER_BYTES or not header.startswith(b'{"journal":"aion.audit.v1"'):
             os.ftruncate(self._fd, 0)
             self._write(_HEADER.format(0).encode(), 0)
             return 0, 0, _HEADER_BYTES, _HEADER_BYTES
         acked = int(header[-23:-3])
         at, first_pending, last = _HEADER_BYTES, _HEADER_BYTES, acked
-        for line in data[_HEADER_BYTES:].splitlines(keepends=True):
-            if not line.endswith(b"\n"):
-                break  # torn by a crash: its syscall was never answered, and the next write covers it
-            last = _numbered.decode(line).n
-            at += len(line)
-            if last <= acked:
-                first_pending = at
+        with open(self._fd, "rb", buffering=_CHUNK, closefd=False) as lines:
+            lines.seek(_HEADER_BYTES)
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break  # torn by a crash: its syscall was never answered, and the next write covers it
+                last = _numbered.decode(line).n
+                at += len(line)
+                if last <= acked:
+                    first_pending = at
         os.ftruncate(self._fd, at)
         return acked, max(acked, last), first_pending, at
 
     def close(self) -> None:
         """Write what is buffered and close the file."""
         self._flush()
+        self._closed = True  # a flush that is due yet must not write to whatever is given this descriptor next
         os.close(self._fd)
+
+
+def _write(fd: int, data: bytes, at: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, at)
+        view, at = view[written:], at + written

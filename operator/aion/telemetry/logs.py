@@ -75,4 +75,13 @@ def _with(constant: MutableMapping[str, str]) -> Processor:
 
 def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     ordered = {key: event.pop(key) for key in KEYS if key in event}
-    return _encode({**ordered, **{str(key): value for key, value in event.items()}}).decode()
+    whole = {**ordered, **{str(key): value for key, value in event.items()}}
+    try:
+        return _encode(whole).decode()
+    except (TypeError, ValueError, RecursionError):
+        # A key that JSON has not, half a character, a circle: a line of log must never be what breaks its writer.
+        return _encode({key: value if _plain(value) else repr(value) for key, value in whole.items()}).decode()
+
+
+def _plain(value: object) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, str) and value.isascii())
