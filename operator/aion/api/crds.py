@@ -5,7 +5,9 @@ Apart because pydantic speaks JSON Schema and Kubernetes a strict subset of Open
 that a model cannot drift into something the API server would silently read otherwise.
 """
 
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel
 
 from aion.api import labels, meta, shape
 from aion.api.agent import Agent
@@ -85,6 +87,14 @@ def definition(kind: type[meta.Kind]) -> dict[str, Any]:
             ],
         },
     }
+
+
+def part(kind: type[meta.Kind], name: Literal["spec", "status"]) -> type[BaseModel]:
+    """The model of a kind's spec or status."""
+    found = shape.model_within(kind.model_fields[name].annotation)
+    if found is None:
+        raise NotStructural(f"{kind.__name__}.{name} is no model")
+    return found
 
 
 def root(kind: type[meta.Kind]) -> dict[str, Any]:

@@ -195,7 +195,9 @@ def problems_of(cls: type[BaseModel], error: ValidationError) -> tuple[tuple[str
             message = "unknown field" + _did_you_mean(cls, problem["loc"])
         elif problem["type"] == "missing":
             message = "is required"
-        elif not isinstance(problem["input"], dict | list):
+        elif problem["type"] == "string_type" and isinstance(problem["input"], int | float):
+            message = f"expected text, in quotes (got {problem['input']})"
+        elif not isinstance(problem["input"], dict | list) and not message.startswith("got "):
             message = f"{message} (got {str(problem['input'])[:80]!r})"
         problems.append((path, message[:1].lower() + message[1:]))
     return tuple(problems)

@@ -15,7 +15,9 @@ from aion.api import fields, grant, labels, meta, schema, toolcall
 from aion.api.shape import Matching, Rule, Shape
 
 Entry = Annotated[
-    str, Field(max_length=entries.MAX_ENTRY), Matching(entries.TOOL_PATTERN, "a tool's entry", entries.parse_tool)
+    str,
+    Field(max_length=entries.MAX_ENTRY),
+    Matching(entries.TOOL_PATTERN, "an entry such as wasm:tools/web_search.wasm", entries.parse_tool),
 ]
 
 
