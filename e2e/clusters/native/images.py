@@ -33,6 +33,13 @@ def load(layout: Layout, image: str) -> str:
 
 def ensure_binary(layout: Layout, name: str, binary: Path, *, entrypoint: str, user: str = "65532:65532", extra: dict[str, Path] | None = None) -> None:
     """Have an image FROM scratch that holds one static binary (and perhaps files beside it)."""
+    image_id, archive = of_binary(name, binary, entrypoint=entrypoint, user=user, extra=extra)
+    if not present(layout, name, image_id):
+        _import(layout, archive, name)
+
+
+def of_binary(name: str, binary: Path, *, entrypoint: str, user: str, extra: dict[str, Path] | None = None) -> tuple[str, bytes]:
+    """Return such an image: its id, and the docker archive that `load` takes. Pure but for reading the files."""
     layer = _layer({entrypoint: binary, **(extra or {})})
     config = json.dumps({
         "architecture": "arm64" if os.uname().machine == "aarch64" else "amd64", "os": "linux",
@@ -41,11 +48,8 @@ def ensure_binary(layout: Layout, name: str, binary: Path, *, entrypoint: str, u
         "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "e2e/cluster"}],
     }).encode()
     image_id = hashlib.sha256(config).hexdigest()
-    if present(layout, name, image_id):
-        return
     manifest = [{"Config": f"{image_id}.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
-    files = {f"{image_id}.json": config, "layer.tar": layer, "manifest.json": json.dumps(manifest).encode()}
-    _import(layout, _tar(files), name)
+    return image_id, _tar({f"{image_id}.json": config, "layer.tar": layer, "manifest.json": json.dumps(manifest).encode()})
 
 
 def present(layout: Layout, name: str, image_id: str) -> bool:
