@@ -1,13 +1,15 @@
 """The metrics of syscalls, by the names that dashboards rely on.
 
-Apart because gateway and kernel count alike. A syscall costs one histogram observation and one counter: children are
-bound at start, and the conventional twin in seconds is derived from the same buckets when somebody scrapes. Labels are
-a syscall of the contract (or `unknown`) and a decision: never an agent, a tenant or anything that a caller chooses.
+Apart because gateway and kernel count alike. A syscall costs one histogram observation and one counter, both bound
+beforehand, and the conventional twin in seconds is derived from the same buckets when somebody scrapes. There is a page
+like this for every agent's Pod: counters begin at zero, as rates need it, but a histogram with its 40 series only at a
+syscall's first use. Labels are a syscall of the contract (or `unknown`) and a decision: never an agent, a tenant or
+anything that a caller chooses.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
@@ -26,7 +28,7 @@ class SyscallMetrics:
     """How many syscalls were decided how, and how long they took."""
 
     def __init__(self, registry: CollectorRegistry, names: Sequence[str]) -> None:
-        latency = Histogram(
+        self._latency = Histogram(
             LATENCY_MS,
             "Time from the request to its answer, in ms.",
             ["syscall"],
@@ -35,16 +37,17 @@ class SyscallMetrics:
         )
         total = Counter(SYSCALLS_TOTAL, "Syscalls by what was decided.", ["syscall", "decision"], registry=registry)
         known = (*names, UNKNOWN)
-        self._latency = {name: latency.labels(name) for name in known}
+        self._known = frozenset(known)
+        self._latency_of: dict[str, Histogram] = {}
         self._total = {(name, decision): total.labels(name, decision) for name in known for decision in DECISIONS}
-        registry.register(_InSeconds(latency))
+        registry.register(_InSeconds(self._latency))
 
     def observe(self, syscall: str, decision: str, *, latency_ms: float) -> None:
         """Count one syscall. A name that is not a syscall is counted as `unknown`."""
-        latency = self._latency.get(syscall)
+        latency = self._latency_of.get(syscall)
         if latency is None:
-            syscall = UNKNOWN
-            latency = self._latency[UNKNOWN]
+            syscall = syscall if syscall in self._known else UNKNOWN
+            latency = self._latency_of[syscall] = self._latency.labels(syscall)
         latency.observe(latency_ms)
         self._total[syscall, decision].inc()
 
@@ -83,7 +86,11 @@ def _by_syscall(families: Iterable[Metric]) -> dict[str, tuple[list[tuple[str, f
 
 
 def registry() -> CollectorRegistry:
-    """A registry of one process, with the process's own CPU, memory and file descriptors."""
+    """A registry of one process, with the process's own CPU, memory and file descriptors.
+
+    No metric of this process shows when it was created: those are as many series again, by names that nobody asks for.
+    """
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     made = CollectorRegistry()
     ProcessCollector(registry=made)
     return made

@@ -4,6 +4,7 @@ Apart from `spans` because importing the SDK costs a tenth of a second: only a p
 here. It must never sample: who calls `record` has decided already.
 """
 
+import threading
 from collections.abc import Mapping
 
 from opentelemetry import trace
@@ -15,7 +16,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from aion.telemetry import spans
 
-_DRAIN_MS = 3000
+_DRAIN_S = 3.0
+"""For the last spans, and for one batch: a collector that is gone must not keep a process from its end."""
 
 
 class OtlpSpans:
@@ -28,8 +30,8 @@ class OtlpSpans:
     ) -> None:
         described = Resource.create({"service.name": service, **resource})
         self._provider = TracerProvider(resource=described, sampler=ALWAYS_ON, shutdown_on_exit=False)
-        sends = exporter or OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=_DRAIN_MS / 1000)
-        self._provider.add_span_processor(BatchSpanProcessor(sends))
+        self._exporter = exporter or OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces", timeout=_DRAIN_S)
+        self._provider.add_span_processor(BatchSpanProcessor(self._exporter))
         self._tracer = self._provider.get_tracer("aion")
 
     def record(self, span: spans.Span) -> None:
@@ -55,6 +57,13 @@ class OtlpSpans:
         made.end(span.ended_ns)
 
     def close(self) -> None:
-        """Send what is queued."""
-        self._provider.force_flush(_DRAIN_MS)
-        self._provider.shutdown()
+        """Send what is queued, as far as it goes within `_DRAIN_S`.
+
+        In a thread, for the SDK's own shutdown waits half a minute and takes no argument; then the exporter is told to
+        stop, which ends its retries.
+        """
+        ending = threading.Thread(target=self._provider.shutdown, name="otlp-close", daemon=True)
+        ending.start()
+        ending.join(_DRAIN_S)
+        if ending.is_alive():
+            self._exporter.shutdown()

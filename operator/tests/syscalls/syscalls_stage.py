@@ -8,7 +8,7 @@ from aion.api.channel import AuditRecord
 from aion.syscalls import testing
 from aion.syscalls.call import Caller
 from aion.syscalls.handler import Handler
-from aion.syscalls.router import Clock, Reply, Router
+from aion.syscalls.router import AuditSink, Clock, Reply, Router
 from aion.telemetry import metrics
 
 ME = Caller(testing.TENANT, testing.AGENT)
@@ -34,7 +34,13 @@ def read(reply: Reply) -> Answer:
 
 
 class Stage:
-    def __init__(self, *handlers: Handler, grants: tuple[grant.Grant, ...] | None = None, clock: Clock | None = None):
+    def __init__(
+        self,
+        *handlers: Handler,
+        grants: tuple[grant.Grant, ...] | None = None,
+        clock: Clock | None = None,
+        audit: AuditSink | None = None,
+    ) -> None:
         self.door = testing.OpenDoor(*(grants if grants is not None else (testing.granted(),)))
         self.audit = testing.KeptAudit()
         self.spans = testing.KeptSpans()
@@ -42,7 +48,7 @@ class Stage:
         self.router = Router(
             door=self.door,
             handlers=handlers or (testing.Scripted("tool.invoke"),),
-            audit=self.audit,
+            audit=audit or self.audit,
             metrics=metrics.SyscallMetrics(self.registry, syscall.NAMES),
             tracer=self.spans,
             clock=clock,

@@ -14,6 +14,7 @@ from aion.syscalls import testing
 from aion.syscalls.call import Call, Caller
 from aion.syscalls.router import MAX_DEPTH
 from aion.syscalls.testing import Scripted, StillTime, granted, request
+from aion.telemetry.journal import Journal
 
 OTHER = "agent://tenant-a/writer"
 FOREIGN = "agent://tenant-b/spy"
@@ -249,6 +250,25 @@ async def test_a_call_that_was_done_while_the_audit_broke_is_answered_and_kept()
     stage = Stage(Scripted("tool.invoke", act))
     assert (await stage.call("tool.invoke")).status == 200
     assert stage.record.decision == "allow"
+
+
+async def test_a_full_journal_lets_nothing_through_until_the_kernel_has_taken_some(tmp_path):
+    loop = asyncio.get_running_loop()
+    journal = Journal(tmp_path / "journal", later=loop.call_later, clock=loop.time, max_pending_bytes=1000)
+    handler = Scripted("tool.invoke")
+    stage = Stage(handler, audit=journal)
+    answers = [await stage.call("tool.invoke", agent_id=OTHER) for _ in range(20)]
+    codes = [answer.code for answer in answers]
+    assert set(codes) == {"E_POLICY", "E_UNAVAILABLE"}
+    assert codes == sorted(codes)
+    assert (await stage.call("tool.invoke")).code == "E_UNAVAILABLE"
+    assert handler.calls == []
+    batch = journal.batch()
+    assert batch is not None
+    assert len(batch.lines) == codes.count("E_POLICY")
+    journal.acknowledge(batch.last)
+    assert (await stage.call("tool.invoke")).status == 200
+    journal.close()
 
 
 async def test_a_bug_is_answered_recorded_and_logged_and_tells_the_caller_nothing(caplog, capsys):
