@@ -64,14 +64,14 @@ def parse_agent(entry: str) -> tuple[str, ...]:
         raise ValueError(
             f"got {entry[:80]!r}, which shell rules cannot split into words: {str(error).lower()}"
         ) from None
-    if not words or not words[0] or not _AGENT.match(entry):
+    if not words or not words[0] or not _AGENT.fullmatch(entry):
         raise ValueError("got an entry without a program, expected a command line such as `python -m my_agent.start`")
     return words
 
 
 def parse_tool(entry: str) -> ToolEntry:
     """Take a Tool's entry apart; raises ValueError."""
-    if len(entry) > MAX_ENTRY or not _TOOL.match(entry):
+    if len(entry) > MAX_ENTRY or not _TOOL.fullmatch(entry):
         raise ValueError(
             f"got entry {entry[:80]!r}, expected wasm:<path>.wasm | rust:bin/<name> | python:<module>:<function> | "
             "mcp:<command line> | mcp+https://<host>…, with paths relative and without .."

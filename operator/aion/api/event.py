@@ -44,11 +44,8 @@ def encode(event: Event) -> bytes:
 def decode(text: bytes | str) -> Event:
     """Read one event; raises msgspec.DecodeError."""
     row = _decoder.decode(text)
-    try:
-        own = Event(row["seq"], row["ts"], row["topic"], row["type"], {k: v for k, v in row.items() if k not in _OWN})
-    except KeyError as missing:
-        raise msgspec.ValidationError(f"got an event without {missing}, expected {sorted(_OWN)}") from None
-    return msgspec.convert(own, Event, from_attributes=True)
+    own = {key: row[key] for key in _OWN if key in row}
+    return msgspec.convert({**own, "fields": {k: v for k, v in row.items() if k not in _OWN}}, Event)
 
 
 def timestamp(now_ms: int) -> str:

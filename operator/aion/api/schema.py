@@ -39,7 +39,7 @@ ANYTHING: dict[str, Any] = {"type": "object"}
 
 def from_short(short: str, *, closed: bool) -> dict[str, Any]:
     """The JSON Schema of a short form; raises ValueError. `closed` refuses fields that it does not name."""
-    if len(short) > MAX_SHORT or not _SHORT.match(short):
+    if len(short) > MAX_SHORT or not _SHORT.fullmatch(short):
         raise ValueError(f"got {short[:80]!r}, expected name:type[,name:type] with types {TYPES}")
     properties: dict[str, Any] = {}
     required = []
