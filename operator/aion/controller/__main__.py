@@ -42,11 +42,11 @@ async def run(settings: Settings) -> int:
     """Assemble, run, stop; answers the exit code: 0 after a signal, 1 where the watch or the workers ended by themselves."""
     store, queue = Store(pointer=settings.pointer), Queue[Key]()
     cluster = await Kube.connect()
-    sweep = Sweep(cluster, store, queue, every_s=settings.sweep_s)
-    feed = Feed(store, queue, relisted=sweep.ask)
+    feed = Feed(store, queue)
+    sweep = Sweep(cluster, store, feed, every_s=settings.sweep_s)
     reconciler = Reconciler(
         store,
-        Applier(cluster, remember=feed.seen),
+        Applier(cluster, memory=feed),
         settings=settings,
         profiles=installed(),
         source=BundleFile(settings.policy_file),

@@ -8,6 +8,7 @@ It must never decide anything, nor read, keep or log a secret that it made.
 import secrets
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from aion.controller import errors, sealed
 from aion.controller.kube import PODS, Cluster
@@ -19,31 +20,40 @@ KEYS_ANEW_S = 600.0
 
 SECRET_BYTES = 32  # 256 bits: the strength of HMAC-SHA256
 
-Remember = Callable[[Document], None]
+
+class Memory(Protocol):
+    """Who is told what a write has shown."""
+
+    def seen(self, document: Document) -> bool:
+        """An object as it is now."""
+
+    def gone(self, kind: str, uid: str) -> bool:
+        """An object is no more."""
 
 
 class Applier:
-    """Writes through one `Cluster`; `remember` is told every object that came back."""
+    """Writes through one `Cluster`; `memory` is told what came back."""
 
-    def __init__(self, cluster: Cluster, *, remember: Remember, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, cluster: Cluster, *, memory: Memory, clock: Callable[[], float] = time.monotonic) -> None:
         self._cluster = cluster
-        self._remember = remember
+        self._memory = memory
         self._clock = clock
         self._keyed: dict[str, float] = {}
 
     async def children(self, plan: Plan) -> None:
         """Delete and apply, in the plan's order; raises what the first failing write raises, and the rest is left undone."""
         for pod in plan.delete:
-            await self._cluster.delete(PODS, namespace=pod.namespace, name=pod.name, uid=pod.uid)
+            if not await self._cluster.delete(PODS, namespace=pod.namespace, name=pod.name, uid=pod.uid):
+                self._memory.gone(PODS.kind, pod.uid)  # a watch has lost that deletion
         if plan.keys_in:
             await self._keys(plan.keys_in)
         for document in plan.apply:
-            self._remember(dict(await self._cluster.apply(document)))
+            self._memory.seen(dict(await self._cluster.apply(document)))
 
     async def status(self, document: Document) -> None:
         """Say the status; an object that is gone needs none."""
         try:
-            self._remember(dict(await self._cluster.apply(document, subresource="status")))
+            self._memory.seen(dict(await self._cluster.apply(document, subresource="status")))
         except errors.NotFound:
             return
 

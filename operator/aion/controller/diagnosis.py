@@ -181,12 +181,12 @@ def _waiting(view: ContainerView) -> Finding | None:
     if view.reason in _NO_IMAGE:
         # ErrImagePull and ImagePullBackOff take turns; what both end in is the cause, and it stays the same.
         cause = view.message.split("ErrImagePull: ")[-1] or view.reason
-        said = f"The image of container `{view.name}` is not to be had: {cause} Correct the image's name, or push the image."
+        said = f"The image of container `{view.name}` is not to be had: {_clause(cause)}. Correct its name, or push it."
         return Finding(conditions.IMAGE_UNAVAILABLE, said, stuck=True)
     if view.reason == "CrashLoopBackOff":
         return _ended(view.name, reason=view.last_reason, code=view.last_exit_code, said=view.last_message, again=True)
     if "seccomp" in view.message and "profile" in view.message:
-        said = f"The node has lost the seccomp profile of container `{view.name}`: {view.message} DaemonSet aion-node brings it back."
+        said = f"The node has lost the seccomp profile of container `{view.name}`: {_clause(view.message)}. DaemonSet aion-node brings it back."
         return Finding(conditions.PROFILE_NOT_ON_NODE, said)
     if view.reason == "CreateContainerConfigError" and "configmap" in view.message.lower():
         said = f"{view.message[:1].upper()}{view.message[1:]}. Create it: the Pod then starts by itself."
@@ -207,7 +207,7 @@ def _ended(name: str, *, reason: str, code: int | None, said: str, again: bool) 
             stuck=again,
         )
     if name == "runner" and code == _EX_DATAERR:
-        return Finding(conditions.BAD_TOOL_FILE, words or "The tool's file cannot be run.", stuck=True)
+        return Finding(conditions.BAD_TOOL_FILE, " ".join(said.split()) or "The tool's file cannot be run.", stuck=True)
     if code == _TIMED_OUT and launcher:
         return Finding(conditions.WAITING_FOR_GATEWAY, f"Container `{name}` gave up waiting: {words}")
     if code in _LAUNCHER_CODES and (launcher or not words):
@@ -216,7 +216,7 @@ def _ended(name: str, *, reason: str, code: int | None, said: str, again: bool) 
         said = words or f"exit code {code}"
         return Finding(
             conditions.ENTRY_NOT_FOUND,
-            f"Container `{name}` cannot start its entry: {said}. Correct spec.entry, or the image.",
+            f"Container `{name}` cannot start its entry: {_clause(said)}. Correct spec.entry, or the image.",
             stuck=True,
         )
     if code == 0:
@@ -224,6 +224,10 @@ def _ended(name: str, *, reason: str, code: int | None, said: str, again: bool) 
     else:
         text = f"Container `{name}` stopped with exit code {code}. Its last words: {words or 'none'}"
     return Finding(conditions.CRASH_LOOP, text, stuck=again)
+
+
+def _clause(text: str) -> str:
+    return text.strip().rstrip(".")
 
 
 def _tail(text: str) -> str:

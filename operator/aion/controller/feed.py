@@ -7,7 +7,6 @@ logged and passed over, and the others go on.
 
 import asyncio
 import time
-from collections.abc import Callable
 
 from aion.controller import metrics
 from aion.controller.queue import Priority, Queue
@@ -20,27 +19,37 @@ _log = logs.get("controller.feed")
 
 
 class Feed:
-    """One store, one queue. `relisted` is called when a watch had to list again, and may have missed deletions."""
+    """One store, one queue."""
 
-    def __init__(self, store: Store, queue: Queue[Key], *, relisted: Callable[[], None]) -> None:
+    def __init__(self, store: Store, queue: Queue[Key]) -> None:
         self._store = store
         self._queue = queue
-        self._relisted = relisted
         self._listed: set[str] = set()
         self.synced = asyncio.Event()
         """Every kind was listed once: the store is whole, and workers may begin."""
+        self.relisted = asyncio.Event()
+        """A watch had to list again, and may have missed deletions. Whoever sweeps clears it."""
 
-    def seen(self, document: Document) -> None:
-        """An object as it is now."""
+    def seen(self, document: Document) -> bool:
+        """An object as it is now; answers whether that was news to anybody."""
         # Until the first lists are in, nothing is urgent; afterwards a person may be waiting.
         priority = Priority.LIVE if self.synced.is_set() else Priority.RESYNC
         try:
             keys = self._store.upsert(document)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._pass_over(document, error)
-            return
+            return False
         for key in keys:
             self._queue.add(key, priority)
+        return bool(keys)
+
+    def gone(self, kind: str, uid: str) -> bool:
+        """An object is no more; answers whether that was news to anybody."""
+        self._listed.discard(uid)
+        keys = self._store.remove(kind, uid)
+        for key in keys:
+            self._queue.add(key)
+        return bool(keys)
 
     def told(self, kind: str | None, document: Document) -> None:
         """What a watch says of an object after `seen`: ADDED, MODIFIED, DELETED, or None where it comes from a list."""
@@ -49,11 +58,9 @@ class Feed:
         metrics.LAST_EVENT.labels(document["kind"]).set(time.time())
         uid = document["metadata"]["uid"]
         if kind == "DELETED":
-            self._listed.discard(uid)
-            for key in self._store.remove(document["kind"], uid):
-                self._queue.add(key)
+            self.gone(document["kind"], uid)
         elif kind is None and uid in self._listed:
-            self._relisted()
+            self.relisted.set()
         else:
             self._listed.add(uid)
 

@@ -75,7 +75,8 @@ def _accepted(
     account, wanted = render_agent.service_account(recipe), render_agent.pod(recipe, settings=settings)
     name = wanted["metadata"]["name"]
     suspended = model.spec.operating_mode == "Suspended"
-    current = None if suspended else next((p for p in seen.pods if (p.name, p.owner_uid) == (name, root.uid)), None)
+    # The Agent's uid is in the hash too: a Pod of an earlier Agent of this name has another name.
+    current = None if suspended else next((pod for pod in seen.pods if pod.name == name), None)
     others = tuple(pod for pod in seen.pods if pod is not current)
     needs = diagnosis.needs(wanted["spec"], profile=recipe.profile)
 

@@ -1,12 +1,12 @@
 """The controller's memory of the cluster: views by uid, and which root each one belongs to.
 
-It stands apart from the watch because a watch forgets: after a relist kopf never says what was deleted in the gap, so the sweep gives the
-store the whole truth and the store says what changed. It never asks the API server anything, and never decides what should exist.
+It stands apart from the watch because sights come on three ways, the watch, the answers to our own writes and the sweep, and out of order: here the
+newest counts, and what is gone stays gone. It never asks the API server anything, and never decides what should exist.
 Every change answers with the keys that must look again; an event that changes no view answers with none.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -93,24 +93,6 @@ class Store:
         if isinstance(view, RootView) and view.key == self._pointer:
             return {view.key, *self._agents()}
         return self._keys(view)
-
-    def replace(self, kind: str, documents: Iterable[Document], *, known: frozenset[str]) -> tuple[set[Key], int]:
-        """Take a full LIST as the truth: answers the keys to look at and how many lost events were healed.
-
-        `known` are the uids held before the LIST began: an object that appeared while it ran is not taken for a deleted one.
-        """
-        keys: set[Key] = set()
-        healed, listed = 0, set()
-        for document in documents:
-            listed.add(document["metadata"]["uid"])
-            changed = self.upsert(document)
-            healed += bool(changed)
-            keys |= changed
-        for uid in known - listed:
-            gone = self.remove(kind, uid)
-            healed += bool(gone)
-            keys |= gone
-        return keys, healed
 
     def uids(self, kind: str) -> frozenset[str]:
         """What is held of a kind."""

@@ -8,10 +8,9 @@ import asyncio
 
 from aion.api import labels
 from aion.controller import errors, kube, metrics
+from aion.controller.feed import Feed
 from aion.controller.kube import Cluster, Resource
-from aion.controller.queue import Priority, Queue
 from aion.controller.store import Store
-from aion.controller.views import Key
 from aion.telemetry import logs
 
 SETTLE_S = 1.0
@@ -35,52 +34,51 @@ _log = logs.get("controller.sweep")
 
 
 class Sweep:
-    """Sweeps `store` over `cluster`; what it heals goes to the queue."""
+    """Sweeps `store` over `cluster`; what it finds goes to the feed, like everything that is seen."""
 
-    def __init__(self, cluster: Cluster, store: Store, queue: Queue[Key], *, every_s: float) -> None:
+    def __init__(self, cluster: Cluster, store: Store, feed: Feed, *, every_s: float) -> None:
         self._cluster = cluster
         self._store = store
-        self._queue = queue
+        self._feed = feed
         self._every_s = every_s
-        self._asked = asyncio.Event()
-
-    def ask(self) -> None:
-        """A watch has listed again: sweep soon."""
-        self._asked.set()
 
     async def once(self, reason: str) -> int:
         """List every kind; answers how many lost changes were found. Raises KubeError."""
         total = 0
         for resource, selector in SWEPT:
-            known = self._store.uids(resource.kind)
-            documents = [document async for document in self._cluster.list(resource, selector=selector)]
-            keys, healed = self._store.replace(resource.kind, documents, known=known)
+            healed = await self._kind(resource, selector)
             total += healed
-            if healed:
-                metrics.HEALED.labels(resource.kind).inc(healed)
-            for key in keys:
-                self._queue.add(key, Priority.RESYNC)
+            metrics.HEALED.labels(resource.kind).inc(healed)
         metrics.SWEEPS.labels(reason).inc()
         if total:
             _log.info("sweep.healed", reason=reason, healed=total)
         return total
 
+    async def _kind(self, resource: Resource, selector: str) -> int:
+        """Compare one kind, page by page: its objects never lie in memory all at once."""
+        known = self._store.uids(resource.kind)  # before the list: what is born during it is not taken for deleted
+        listed, healed = set(), 0
+        async for document in self._cluster.list(resource, selector=selector):
+            listed.add(document["metadata"]["uid"])
+            healed += self._feed.seen(dict(document))
+        return healed + sum(self._feed.gone(resource.kind, uid) for uid in known - listed)
+
     async def run(self) -> None:
         """Sweep when asked and every so often, until cancelled."""
         while True:
             reason = "relist" if await self._wait() else "period"
-            self._asked.clear()
+            self._feed.relisted.clear()
             try:
                 await self.once(reason)
             except errors.KubeError as error:
                 _log.warning("sweep.failed", reason=error.message, again_s=RETRY_S)
                 await asyncio.sleep(RETRY_S)
-                self._asked.set()
+                self._feed.relisted.set()
 
     async def _wait(self) -> bool:
         try:
             async with asyncio.timeout(self._every_s):
-                await self._asked.wait()
+                await self._feed.relisted.wait()
         except TimeoutError:
             return False
         await asyncio.sleep(SETTLE_S)

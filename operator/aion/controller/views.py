@@ -79,7 +79,6 @@ class PodView:
     name: str
     uid: str
     owner: Key | None
-    owner_uid: str
     template_hash: str
     phase: str
     reason: str
@@ -147,11 +146,11 @@ class NodeView:
     memory: str
 
 
-def _owner(meta: Document) -> tuple[Key | None, str]:
+def _owner(meta: Document) -> Key | None:
     for ref in meta.get("ownerReferences") or ():
         if ref.get("controller") and ref.get("apiVersion", "").startswith("aion.os/"):
-            return Key(ref["kind"], meta.get("namespace", ""), ref["name"]), ref["uid"]
-    return None, ""
+            return Key(ref["kind"], meta.get("namespace", ""), ref["name"])
+    return None
 
 
 def _conditions(status: Document) -> tuple[ConditionView, ...]:
@@ -208,7 +207,7 @@ def root(document: Document) -> RootView:
 def pod(document: Document) -> PodView:
     """Project a Pod."""
     meta, status = document["metadata"], document.get("status") or {}
-    owner, owner_uid = _owner(meta)
+    owner = _owner(meta)
     worn = meta.get("labels") or {}
     if owner is None and (tool := worn.get(labels.TOOL)):
         owner = Key("Tool", meta["namespace"], tool)  # a Tool's Pods belong to its Deployment's ReplicaSet
@@ -217,7 +216,6 @@ def pod(document: Document) -> PodView:
         name=meta["name"],
         uid=meta["uid"],
         owner=owner,
-        owner_uid=owner_uid,
         template_hash=worn.get(labels.TEMPLATE_HASH, ""),
         phase=status.get("phase") or "Pending",
         reason=status.get("reason") or "",
@@ -237,7 +235,7 @@ def deployment(document: Document) -> DeploymentView:
         namespace=meta["namespace"],
         name=meta["name"],
         uid=meta["uid"],
-        owner=_owner(meta)[0],
+        owner=_owner(meta),
         template_hash=(meta.get("labels") or {}).get(labels.TEMPLATE_HASH, ""),
         wanted=int((document.get("spec") or {}).get("replicas", 1)),
         observed=int(status.get("observedGeneration") or 0) >= int(meta.get("generation") or 0),
@@ -252,7 +250,7 @@ def child(document: Document) -> ChildView:
     """Project a ServiceAccount or a Service."""
     meta = document["metadata"]
     digest = (meta.get("labels") or {}).get(labels.TEMPLATE_HASH, "")
-    return ChildView(document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta)[0], digest)
+    return ChildView(document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta), digest)
 
 
 def node(document: Document) -> NodeView:

@@ -80,13 +80,13 @@ class World:
         self.settings = Settings(**settings)
         self.store = Store(pointer=self.settings.pointer)
         self.queue = Queue[Key]()
-        self.sweep = Sweep(self.cluster, self.store, self.queue, every_s=600)
-        self.feed = Feed(self.store, self.queue, relisted=self.sweep.ask)
+        self.feed = Feed(self.store, self.queue)
+        self.sweep = Sweep(self.cluster, self.store, self.feed, every_s=600)
         self.feed.synced.set()
         self.now = NOW
         self.held = held
         self.monotonic = 1000.0
-        applier = Applier(self.cluster, remember=self.feed.seen, clock=lambda: self.monotonic)
+        applier = Applier(self.cluster, memory=self.feed, clock=lambda: self.monotonic)
         self.reconcile = Reconciler(
             self.store,
             applier,

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 from controller_world import NOW, SEALED, World, agent, condition, container, node, tool
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aion.api import conditions
@@ -23,7 +23,7 @@ def last(code, message="", reason="Error"):
     ("name", "state", "reason", "stalled", "words"),
     [
         ("agent", {"waiting": {"reason": "ErrImageNeverPull", "message": 'Image "x:1" is not present.'}}, "ImageUnavailable", True, 'Image "x:1"'),
-        ("agent", {"waiting": {"reason": "InvalidImageName", "message": "couldn't parse image name"}}, "ImageUnavailable", True, "push the image"),
+        ("agent", {"waiting": {"reason": "InvalidImageName", "message": "couldn't parse image name"}}, "ImageUnavailable", True, "push it"),
         ("agent", {"waiting": CRASH, "last": last(127, LAUNCH)}, "EntryNotFound", True, "python9: not found"),
         ("agent", {"waiting": CRASH, "last": last(126, "aion-launch: app.py: cannot run it: Permission denied")}, "EntryNotFound", True, "Permission denied"),
         ("agent", {"waiting": CRASH, "last": last(64, "aion-launch: unknown option '--x'")}, "EntryNotFound", True, "spec.entry"),
@@ -217,11 +217,12 @@ def container_views(draw):
 
 
 def pod_view(**more):
-    values = {"namespace": "team", "name": "a-1", "uid": "u", "owner": None, "owner_uid": "", "template_hash": ""}
+    values = {"namespace": "team", "name": "a-1", "uid": "u", "owner": None, "template_hash": ""}
     values |= {"phase": "Pending", "reason": "", "message": "", "created": "", "deleting": False, "node": "n1"}
     return views.PodView(**{**values, "conditions": (), "containers": (), **more})
 
 
+@settings(deadline=None)
 @given(st.lists(container_views(), max_size=3), st.sampled_from(["True", "False", "Unknown"]), st.integers(-5, 99))
 def test_whatever_a_pod_says_every_finding_has_a_known_reason_and_a_sentence(containers, scheduled, age):
     said = views.ConditionView("PodScheduled", scheduled, "", "", "2026-03-01T12:00:00Z")

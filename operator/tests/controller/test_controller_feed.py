@@ -21,12 +21,12 @@ def document(name="a", uid="u-a", version="1"):
 
 @pytest.fixture
 def parts():
-    queue, relists = Queue(), []
-    return Feed(Store(), queue, relisted=lambda: relists.append(1)), queue, relists
+    queue = Queue()
+    return Feed(Store(), queue), queue
 
 
 async def test_what_is_listed_at_the_start_waits_behind_what_happens_live(parts):
-    feed, queue, _ = parts
+    feed, queue = parts
     feed.seen(document())
     assert queue._dirty[Key("Agent", "team", "a")] is Priority.RESYNC
     feed.told(None, document())
@@ -36,24 +36,24 @@ async def test_what_is_listed_at_the_start_waits_behind_what_happens_live(parts)
 
 
 async def test_a_second_listing_asks_for_a_sweep_and_the_first_does_not(parts):
-    feed, _, relists = parts
+    feed, _ = parts
     feed.told(None, document())
     feed.told("MODIFIED", document())
-    assert relists == []
+    assert not feed.relisted.is_set()
     feed.told(None, document())
-    assert relists == [1]
+    assert feed.relisted.is_set()
 
 
 async def test_an_object_that_only_lived_between_two_listings_is_no_relist(parts):
-    feed, _, relists = parts
+    feed, _ = parts
     feed.told("ADDED", document())
     feed.told("DELETED", document())
     feed.told(None, document(uid="another"))
-    assert relists == []
+    assert not feed.relisted.is_set()
 
 
 async def test_a_deletion_wakes_the_root(parts):
-    feed, queue, _ = parts
+    feed, queue = parts
     feed.seen(document())
     await queue.get()
     queue.done(Key("Agent", "team", "a"))
@@ -62,7 +62,7 @@ async def test_a_deletion_wakes_the_root(parts):
 
 
 async def test_an_object_that_cannot_be_read_is_counted_and_passed_over(parts):
-    feed, queue, _ = parts
+    feed, queue = parts
     count = metrics.PASSED_OVER.labels("Agent")._value.get
     before = count()
     feed.seen({"kind": "Agent", "metadata": {"uid": "u"}})
@@ -87,14 +87,36 @@ async def test_a_sweep_finds_what_was_changed_made_and_deleted_unseen():
     assert await world.sweep.once("test") == 0
 
 
+async def test_a_pod_born_while_the_list_runs_is_not_taken_for_a_deleted_one():
+    world = World()
+    await world.applies(node())
+    whole = world.cluster.list
+
+    async def slow(resource, *, selector=""):
+        listed = [document async for document in whole(resource, selector=selector)]
+        if resource.kind == "Agent":
+            await world.applies(agent())  # born after the list was taken, told by the watch
+        for document in listed:
+            yield document
+
+    world.cluster.list = slow
+    assert await world.sweep.once("test") == 0
+    assert Key("Agent", "team", "a") in world.store.roots()
+
+
+def idle_sweep(cluster, *, every_s):
+    store = Store()
+    return Sweep(cluster, store, Feed(store, Queue()), every_s=every_s)
+
+
 async def test_relists_in_a_burst_are_one_sweep(monkeypatch):
     monkeypatch.setattr("aion.controller.sweep.SETTLE_S", 0.01)
     count = metrics.SWEEPS.labels("relist")._value.get
     before = count()
-    sweep = Sweep(FakeCluster(), Store(), Queue(), every_s=60)
+    sweep = idle_sweep(FakeCluster(), every_s=60)
     running = asyncio.create_task(sweep.run())
     for _ in range(20):
-        sweep.ask()
+        sweep._feed.relisted.set()
     await asyncio.sleep(0.1)
     running.cancel()
     assert count() == before + 1
@@ -103,7 +125,7 @@ async def test_relists_in_a_burst_are_one_sweep(monkeypatch):
 async def test_without_being_asked_a_sweep_comes_by_itself():
     count = metrics.SWEEPS.labels("period")._value.get
     before = count()
-    sweep = Sweep(FakeCluster(), Store(), Queue(), every_s=0.01)
+    sweep = idle_sweep(FakeCluster(), every_s=0.01)
     running = asyncio.create_task(sweep.run())
     await asyncio.sleep(0.1)
     running.cancel()
@@ -123,9 +145,9 @@ async def test_a_sweep_that_failed_is_tried_again(monkeypatch):
         return whole(resource, selector=selector)
 
     cluster.list = failing_once
-    sweep = Sweep(cluster, Store(), Queue(), every_s=60)
+    sweep = idle_sweep(cluster, every_s=60)
     running = asyncio.create_task(sweep.run())
-    sweep.ask()
+    sweep._feed.relisted.set()
     await asyncio.sleep(0.1)
     running.cancel()
     assert len(tries) > 1

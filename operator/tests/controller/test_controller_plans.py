@@ -72,7 +72,7 @@ async def act_on(world, what, pod):
         await world.says(pod, containers=[container("agent", terminated=CRASHED), container("gateway", ready=True)])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=100)
 @given(st.lists(STEPS, max_size=12))
 def test_after_anything_that_can_happen_the_controller_rests_and_says_what_is(steps):
     async def run():

@@ -282,6 +282,16 @@ async def test_a_deletion_that_the_watch_lost_is_healed_by_a_sweep():
     assert len(world.pods()) == 1
 
 
+async def test_a_pod_that_turns_out_to_be_gone_when_it_should_be_deleted_holds_up_nothing():
+    world = World()
+    pod = await world.running_agent()
+    world.cluster.deaf = True
+    world.cluster.deleted("Pod", "team", pod["metadata"]["name"], now=True)
+    world.cluster.deaf = False
+    await world.applies(agent(entry="python -m y"))
+    assert world.pod()["spec"]["containers"][1]["command"][-1] == "y"
+
+
 async def test_a_lost_account_comes_back():
     world = World()
     await world.running_agent()

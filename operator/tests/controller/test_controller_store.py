@@ -83,22 +83,6 @@ def test_an_agent_made_again_under_its_old_name_survives_the_late_deletion_of_th
     assert store.observe(KEY).root.uid == "second"
 
 
-def test_a_list_finds_the_deletion_that_the_watch_lost():
-    store = Store()
-    store.upsert(pod())
-    store.upsert(pod(name="b-1", uid="u-q", owner="b"))
-    keys, healed = store.replace("Pod", [pod()], known=store.uids("Pod"))
-    assert (keys, healed) == ({Key("Agent", "team", "b")}, 1)
-
-
-def test_a_pod_born_while_the_list_ran_is_not_taken_for_a_deleted_one():
-    store = Store()
-    known = store.uids("Pod")
-    store.upsert(pod())
-    assert store.replace("Pod", [], known=known) == (set(), 0)
-    assert len(store.observe(KEY).pods) == 1
-
-
 def test_a_node_that_gains_a_profile_wakes_only_those_who_are_not_ready():
     store = Store()
     store.upsert(node(ready=False))
