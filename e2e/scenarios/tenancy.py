@@ -96,8 +96,8 @@ class Tenancy:
             lines = [json.loads(line[1:]) for line in log.splitlines() if line.startswith("@")]
             if any(line["what"] == until for line in lines):
                 return lines
-            if time.monotonic() > deadline:
-                raise Failed(f"agent {agent} has not said {until!r} within {seconds:.0f} s; its log:\n{log[-3000:]}")
+            if time.monotonic() > deadline or "Traceback (most recent call last)" in log:
+                raise Failed(f"agent {agent} has not said {until!r}; its log:\n{log[-3000:]}")
             time.sleep(0.3)
 
 
