@@ -5,7 +5,6 @@ state folder, network namespaces included, so that `clean` finds it all by path.
 """
 
 import json
-from pathlib import Path
 
 from clusters import run
 from clusters.failure import Failed
