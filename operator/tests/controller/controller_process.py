@@ -52,7 +52,7 @@ def install(server, folder):
                 "apiVersion": "scheduling.k8s.io/v1",
                 "kind": "PriorityClass",
                 "metadata": {"name": f"aion-{name}"},
-                "value": 1,
+                "value": 1000,
             }
             for name in ("high", "normal", "low")
         ),
