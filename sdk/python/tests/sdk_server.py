@@ -79,6 +79,7 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._door.shutdown(socket.SHUT_RDWR)
         self._door.close()
+        self._threads[0].join()  # nobody is let in any more: now all that are in are known
         self.hang_up()
         for thread in self._threads:
             thread.join()
@@ -107,6 +108,7 @@ class Server:
             except OSError:
                 return
             self.connections += 1
+            self._open.append(conn)
             thread = threading.Thread(target=self._serve, args=(conn,))
             self._threads.append(thread)
             thread.start()
@@ -118,7 +120,7 @@ class Server:
             except OSError:
                 conn.close()
                 return
-        self._open.append(conn)
+            self._open.append(conn)
         file = conn.makefile("rb")
         try:
             while (line := file.readline()) and self._one(conn, file, line):

@@ -140,14 +140,14 @@ class Conversation(asyncio.Protocol):
 
     async def ask(self, request: bytes, *, deadline: float) -> http1.Answer:
         """Send and receive. Cancelled, late or broken, the connection is closed. Raises attempt.Ended or BrokenAnswer."""
+        if self._transport.is_closing():  # it was closed a moment ago, and the loop would tell us no more
+            raise attempt.Unsent("the connection was closed")
         loop = asyncio.get_running_loop()
         self._answer, self._sent = http1.Answer(), False
         self._done = loop.create_future()
         timer = loop.call_later(deadline - time.monotonic(), self._expire)
         try:
             async_dial.left(deadline)
-            if self._transport.is_closing():  # between two rounds of the loop: it would tell us no more
-                raise attempt.Unsent("the connection was closed")
             self._transport.write(request)
             self._sent = not self._paused and not self._transport.is_closing()
             return await self._done

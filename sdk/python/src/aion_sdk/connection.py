@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 IDLE_S = 4.0  # servers commonly close after 5 s; below it, a reused connection is nearly always alive
 KEPT = 32  # idle connections; more callers than this open and close their own
-AT_ONCE = 65_536  # bytes a read: above malloc's mmap threshold (128 KiB) each read would cost page faults
+AT_ONCE = 65_536
+"""Bytes a read: more than a TLS record (16 KiB), so that none is left where poll does not see it; less than what malloc
+takes from mmap (128 KiB), where each read would cost page faults."""
 
 
 class Pool:
@@ -126,9 +128,6 @@ def _send(sock: socket.socket, request: bytes) -> bool:
 
 def _readable(sock: socket.socket) -> bool:
     """An idle connection with something to read was closed by its server (or speaks out of turn)."""
-    pending = getattr(sock, "pending", None)  # a TLS socket may hold what poll does not see
-    if pending is not None and pending():
-        return True
     poll = select.poll()
     poll.register(sock, select.POLLIN)
     return bool(poll.poll(0))
