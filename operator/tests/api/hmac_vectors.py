@@ -121,8 +121,12 @@ def verify_rows() -> list[Row]:
         _request("the agent taken away", "E_SIGNATURE", without=["X-Aion-Agent-Id"]),
         _request("an agent of another tenant", "E_SIGNATURE", signed_as={"agent_id": "agent://tenant-b/researcher"}),
         _request("not an agent id", "E_SIGNATURE", signed_as={"agent_id": "researcher"}),
-        _request("another tenant's name", "E_SIGNATURE", signed_as={"agent_id": ""}, headers={"X-Tenant-Id": "tenant-b"}),
-        _request("a tenant that is not there", "E_SIGNATURE", signed_as={"agent_id": ""}, headers={"X-Tenant-Id": "nobody"}),
+        _request(
+            "another tenant's name", "E_SIGNATURE", signed_as={"agent_id": ""}, headers={"X-Tenant-Id": "tenant-b"}
+        ),
+        _request(
+            "a tenant that is not there", "E_SIGNATURE", signed_as={"agent_id": ""}, headers={"X-Tenant-Id": "nobody"}
+        ),
         _request("a key that is not there", "E_SIGNATURE", headers={"X-Aion-Key-Id": "older"}),
         _request("the key's name exchanged", "E_SIGNATURE", headers={"X-Aion-Key-Id": "next"}),
         _request("another nonce", "E_SIGNATURE", headers={"X-Aion-Nonce": "n-000000000000002"}),

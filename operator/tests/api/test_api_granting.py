@@ -1,0 +1,169 @@
+"""What an agent may do: never more than its spec asks, never more than policy gives."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aion.api import grant, patterns, policy, syscall
+from aion.api.agent import FAMILIES, Agent
+from aion.api.tool import Tool
+
+TENANTS = ("tenant-a", "tenant-b")
+WORDS = st.sampled_from(["*", *FAMILIES, *syscall.NAMES, *grant.CAPABILITIES])
+RULES = st.fixed_dictionaries(
+    {"allow": st.just(["*"]) | st.lists(WORDS, max_size=6), "deny": st.lists(WORDS, max_size=3)}
+)
+TENANT_RULES = st.fixed_dictionaries({"allow": st.just(["*"]) | st.lists(st.sampled_from(TENANTS), max_size=2)})
+BUNDLES = st.fixed_dictionaries(
+    {
+        "schema": st.just(policy.SCHEMA),
+        "capabilities": st.builds(
+            lambda rules, tenants, tools: {**rules, "by_tenant": tenants, "by_tool": tools},
+            RULES,
+            st.dictionaries(st.sampled_from(TENANTS), RULES, max_size=2),
+            st.dictionaries(st.sampled_from(["one", "two", "t-3"]), TENANT_RULES, max_size=2),
+        ),
+    }
+)
+SYSCALLS = st.lists(st.sampled_from(["*", *FAMILIES, *syscall.NAMES]), max_size=5, unique=True)
+SPECS = st.fixed_dictionaries(
+    {
+        "capabilities": st.fixed_dictionaries(
+            {name: st.booleans() for name in grant.CAPABILITIES}, optional={"syscalls": SYSCALLS}
+        )
+    },
+    optional={"tools": st.lists(st.sampled_from(["t-1", "t-2", "t-3", "gone"]), max_size=3, unique=True)},
+)
+TOOLS = st.lists(
+    st.tuples(st.sampled_from(["t-1", "t-2", "t-3"]), st.sampled_from(["one", "two", None]), st.sampled_from(TENANTS)),
+    max_size=4,
+    unique_by=lambda tool: (tool[0], tool[2]),
+)
+
+
+def agent(spec=None, *, name="x"):
+    meta = {"name": name, "namespace": "tenant-a"}
+    return Agent.from_file(
+        {"apiVersion": "aion.os/v1", "kind": "Agent", "metadata": meta,
+         "spec": {"version": "1.0.0", "entry": "x", **(spec or {})}}
+    )  # fmt: skip
+
+
+def tool(name, called=None, namespace="tenant-a", **spec):
+    said = {"version": "1.0.0", "entry": "rust:bin/x", **({"toolName": called} if called else {}), **spec}
+    meta = {"name": name, "namespace": namespace}
+    return Tool.from_file({"apiVersion": "aion.os/v1", "kind": "Tool", "metadata": meta, "spec": said})
+
+
+def bundle(document=None):
+    return policy.Bundle.from_document(document or {"schema": policy.SCHEMA})
+
+
+@given(SPECS, TOOLS, BUNDLES)
+def test_a_grant_never_widens(spec, tools, rules):
+    who, made, rules = agent(spec), [tool(*each) for each in tools], bundle(rules)
+    got = grant.compile(who, made, rules, revision=3)
+
+    assert set(got.capabilities) <= set(who.spec.capabilities.asked())
+    assert all(
+        rules.capabilities.refuse(name, tenant="tenant-a") is None for name in (*got.capabilities, *got.syscalls)
+    )
+    assert set(got.syscalls) <= set(syscall.NAMES)
+    assert all(patterns.first(who.spec.capabilities.syscalls, name) for name in got.syscalls)
+    for each in got.tools:
+        assert rules.capabilities.refuse_tool(each.name, tenant="tenant-a") is None
+        assert any(
+            made_tool.tool_name == each.name and made_tool.namespace == "tenant-a"
+            and (who.spec.tools is None or made_tool.name in who.spec.tools)
+            for made_tool in made
+        )  # fmt: skip
+
+
+@given(SPECS, TOOLS, BUNDLES)
+def test_everything_that_is_not_granted_has_a_rule_that_took_it(spec, tools, rules):
+    got = grant.compile(agent(spec), [tool(*each) for each in tools], bundle(rules), revision=3)
+    missing = {f"capability:{name}" for name in grant.CAPABILITIES if name not in got.capabilities}
+    missing |= {f"syscall:{name}" for name in syscall.NAMES if name not in got.syscalls}
+    refused_tools = {key for key in got.refused if key.startswith("tool:")}
+    assert set(got.refused) == missing | refused_tools
+    assert not refused_tools & {f"tool:{each.name}" for each in got.tools}
+
+
+@given(SPECS, TOOLS, BUNDLES, WORDS)
+def test_one_more_denial_never_gives_anything(spec, tools, rules, word):
+    who, made = agent(spec), [tool(*each) for each in tools]
+    before = grant.compile(who, made, bundle(rules), revision=1)
+    capabilities = {**rules["capabilities"], "deny": [*rules["capabilities"]["deny"], word]}
+    after = grant.compile(who, made, bundle({**rules, "capabilities": capabilities}), revision=2)
+    assert set(after.capabilities) <= set(before.capabilities)
+    assert set(after.syscalls) <= set(before.syscalls)
+    assert not any(patterns.covers(word, name) for name in (*after.capabilities, *after.syscalls))
+
+
+@given(SPECS, TOOLS, BUNDLES)
+def test_a_grant_is_the_same_each_time_and_whatever_the_order_of_tools(spec, tools, rules):
+    made = [tool(*each) for each in tools]
+    one = grant.compile(agent(spec), made, bundle(rules), revision=1)
+    assert one == grant.compile(agent(spec), made[::-1], bundle(rules), revision=1)
+    assert msgspec.json.decode(msgspec.json.encode(one), type=grant.Grant) == one
+
+
+def test_tools_of_other_tenants_are_not_even_refused():
+    got = grant.compile(agent(), [tool("t-1", namespace="tenant-b")], bundle(), revision=1)
+    assert got.tools == ()
+    assert not got.refuses_tool("t-1")
+
+
+def test_a_tool_that_the_agent_may_not_call_for_lack_of_a_capability_is_listed_all_the_same():
+    (listed,) = grant.compile(agent(), [tool("t-1", capabilitiesRequired=["network"])], bundle(), revision=1).tools
+    assert listed.capabilities_required == ("network",)
+
+
+def test_of_two_tools_that_are_called_alike_the_one_the_agent_may_call_is_granted():
+    made = [tool("t-1", "one", version="1.0.0"), tool("t-2", "one", version="2.0.0")]
+    got = grant.compile(agent({"tools": ["t-2"]}), made, bundle(), revision=1)
+    assert [(each.name, each.version) for each in got.tools] == [("one", "2.0.0")]
+    assert not got.refuses_tool("one")
+
+
+def test_money_comes_from_the_spec_and_from_policy_and_each_bounds_its_own():
+    rules = bundle({"schema": policy.SCHEMA, "budgets": {"usd_max_per_call": "0.5"}})
+    got = grant.compile(agent({"policyOverrides": {"budget": {"usdMax": "0.10"}}}), [], rules, revision=1)
+    assert (got.budget_micro_usd, got.call_micro_usd) == (100_000, 500_000)
+    free = grant.compile(agent(), [], bundle(), revision=1)
+    assert (free.budget_micro_usd, free.call_micro_usd) == (None, None)
+
+
+def test_a_denial_names_the_rule_and_the_revision():
+    rules = bundle({"schema": policy.SCHEMA, "capabilities": {"deny": ["network"]}})
+    got = grant.compile(agent({"capabilities": {"network": True}}), [], rules, revision=7)
+    assert got.why("capability", "network") == "policy.capabilities.deny: network (policy revision 7)"
+    assert got.why("capability", "gpu") == "agent.spec.capabilities.gpu: false (policy revision 7)"
+
+
+def test_limits_and_hosts_are_those_of_the_bundle():
+    rules = bundle(
+        {
+            "schema": policy.SCHEMA,
+            "limits": {"offline_s": 5, "max_concurrency": 2, "syscall_timeout_ms": 9},
+            "egress": {"allow": [{"host": "*.example.org", "ports": [443]}]},
+        }
+    )
+    got = grant.compile(agent(), [], rules, revision=1)
+    assert (got.offline_s, got.limits.max_concurrency, got.limits.syscall_timeout_ms) == (5, 2, 9)
+    assert got.fetch == (grant.FetchRule("*.example.org", (443,)),)
+    assert got.policy_digest == policy.digest(rules)
+
+
+@pytest.mark.parametrize(
+    ("io", "schema"),
+    [
+        ({}, {"type": "object"}),
+        ({"input": {"schema": "a:int"}}, {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": False}),
+        ({"input": {"jsonSchema": {"type": "object", "minProperties": 1}}}, {"type": "object", "minProperties": 1}),
+    ],
+)  # fmt: skip
+def test_a_granted_tool_carries_the_schema_of_its_params(io, schema):
+    (granted,) = grant.compile(agent(), [tool("t-1", io=io)], bundle(), revision=1).tools
+    assert granted.input_schema == schema
