@@ -31,6 +31,7 @@ async def test_a_refused_syscall_names_rule_and_revision_and_its_record_reaches_
 
 async def test_nobody_begins_before_there_is_a_grant_and_the_pod_is_not_ready(launch: Path, tmp_path: Path):
     kernel = FakeKernel(None)
+    kernel.acknowledging = False  # so that the journal keeps what it wrote
     async with kernel.serving(), running(launch, tmp_path, kernel.url) as gateway:
         async with agent(launch, gateway) as process:
             status, why = await gateway.get("/readyz")
