@@ -5,6 +5,7 @@ pages that people read. It must never write a file that no model or source stand
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -42,7 +43,8 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def render() -> dict[str, str]:
+@cache
+def render() -> Mapping[str, str]:
     """File name -> content, for every kind."""
     return {
         f"{labels.GROUP}_{kind.names.plural}.yaml": HEADER

@@ -88,7 +88,7 @@ def _indented(document):
         ("kind: Agent\nkind: Tool", "the key 'kind' stands twice"),
         ("a: &a [*a]", "Circular reference"),
         ("kind: !!python/object/apply:os.system [id]", "not YAML"),
-        ("[" * 3000, "not "),
+        ("[" * 1100, "not "),
     ],
 )
 def test_what_cannot_be_read_is_said_in_a_line_and_not_a_traceback(text, said):
