@@ -1,6 +1,6 @@
 """The rim to the API server: the only module that imports the Kubernetes client.
 
-It stands apart so that the client can be swapped and faked: five verbs over plain documents, every write counted, every failure one of
+It stands apart so that the client can be swapped and faked: six verbs over plain documents, every write counted, every failure one of
 `errors`. All writes of objects are server-side apply under one field manager: the whole set of fields we own is sent each time, and what
 we leave out is taken back. It must never decide anything, nor read what it writes.
 """
@@ -21,6 +21,8 @@ Document: TypeAlias = Mapping[str, Any]
 
 FIELD_MANAGER = "aion-controller"
 REQUEST_TIMEOUT_S = 30
+JSON = "application/json"
+METADATA_ONLY = f"{JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 PAGE = 500  # objects a LIST page: 500 x 8 KB Pods = 4 MB, well under the server's and our own comfort
 
 
@@ -46,11 +48,17 @@ POLICIES = Resource("aion.os/v1", "policies", "Policy")
 PODS = Resource("v1", "pods", "Pod")
 NODES = Resource("v1", "nodes", "Node")
 SECRETS = Resource("v1", "secrets", "Secret")
+CONFIG_MAPS = Resource("v1", "configmaps", "ConfigMap")
 SERVICES = Resource("v1", "services", "Service")
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
 
-BY_KIND = {r.kind: r for r in (AGENTS, TOOLS, POLICIES, PODS, NODES, SECRETS, SERVICES, SERVICE_ACCOUNTS, DEPLOYMENTS)}
+BY_KIND = {
+    r.kind: r
+    for r in (
+        AGENTS, TOOLS, POLICIES, PODS, NODES, SECRETS, CONFIG_MAPS, SERVICES, SERVICE_ACCOUNTS, DEPLOYMENTS,
+    )
+}  # fmt: skip
 
 
 class Cluster(Protocol):
@@ -69,6 +77,12 @@ class Cluster(Protocol):
         self, resource: Resource, *, namespace: str, name: str, uid: str, grace_s: int | None = None
     ) -> bool:
         """Delete exactly this uid; False where it is gone or is another object by now."""
+
+    async def read(self, resource: Resource, *, namespace: str, name: str, metadata_only: bool = False) -> Document:
+        """One object, or only its metadata; raises NotFound."""
+
+    async def merge(self, resource: Resource, *, namespace: str, name: str, patch: Document) -> None:
+        """JSON merge patch of an object that is not read: for a field whose other values are not ours to know."""
 
     def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
         """Every object of the kind, in pages."""
@@ -139,6 +153,23 @@ class Kube:
             return False
         return True
 
+    async def read(self, resource: Resource, *, namespace: str, name: str, metadata_only: bool = False) -> Document:
+        """One object; of a large one the metadata is some hundred bytes."""
+        accept = METADATA_ONLY if metadata_only else JSON
+        return await self._send("GET", resource.path(namespace, name), accept=accept)
+
+    async def merge(self, resource: Resource, *, namespace: str, name: str, patch: Document) -> None:
+        """JSON merge patch, under our field manager."""
+        await self._write(
+            "PATCH",
+            resource.path(namespace, name),
+            resource,
+            "merge",
+            query={"fieldManager": FIELD_MANAGER},
+            body=patch,
+            content_type="application/merge-patch+json",
+        )
+
     async def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
         """Every object of the kind, page after page."""
         query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
@@ -162,7 +193,7 @@ class Kube:
         subresource: str = "",
         query: Mapping[str, str] | None = None,
         body: Document | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
     ) -> Document:
         code = "error"
         try:
@@ -183,9 +214,10 @@ class Kube:
         *,
         query: Mapping[str, str] | None = None,
         body: Document | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
+        accept: str = JSON,
     ) -> dict[str, Any]:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
+        headers = {"Accept": accept, "Content-Type": content_type}
         # Asked for anew on each request: the client re-reads a rotated ServiceAccount token here.
         method, url, headers, _, _ = await self._client.param_serialize(
             method,

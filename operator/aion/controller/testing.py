@@ -47,12 +47,13 @@ class _Stored:
 class FakeCluster:
     """`kube.Cluster`, and beside it what people, kubelets and controllers do.
 
-    `writes` holds every write through the protocol. `fault` may refuse one. `watchers` are told each change as (type, object)
+    `writes` holds every write through the protocol, `reads` every read. `fault` may refuse one. `watchers` are told each change as (type, object)
     unless `deaf`: then the change happens unseen, as while a watch is broken.
     """
 
     def __init__(self) -> None:
         self.writes: list[Write] = []
+        self.reads: list[Place] = []
         self.watchers: list[Callable[[str, Object], None]] = []
         self.fault: Fault = lambda _write, _document: None
         self.deaf = False
@@ -108,6 +109,26 @@ class FakeCluster:
         self.deleted(resource.kind, namespace, name, now=grace_s == 0)
         return True
 
+    async def read(self, resource: Resource, *, namespace: str, name: str, metadata_only: bool = False) -> Document:
+        """One object; raises NotFound."""
+        self.reads.append(Place(resource.kind, namespace, name))
+        stored = self._objects.get(Place(resource.kind, namespace, name))
+        if stored is None:
+            raise errors.of(404, f'{resource.plural} "{name}" not found', reason="NotFound")
+        if metadata_only:
+            return {"kind": "PartialObjectMetadata", "metadata": copy.deepcopy(stored.body["metadata"])}
+        return copy.deepcopy(stored.body)
+
+    async def merge(self, resource: Resource, *, namespace: str, name: str, patch: Document) -> None:
+        """JSON merge patch."""
+        self._write(Write("merge", resource.kind, name), patch)
+        stored = self._objects.get(Place(resource.kind, namespace, name))
+        if stored is None:
+            raise errors.of(404, f'{resource.plural} "{name}" not found', reason="NotFound")
+        before = copy.deepcopy(stored.body)
+        _merge(stored.body, patch)
+        self._changed(stored, before)
+
     async def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
         """Every object of the kind that wears the label `selector`."""
         name, _, value = selector.partition("=")
@@ -136,6 +157,8 @@ class FakeCluster:
         for field in ("labels", "annotations"):
             if field in document["metadata"]:
                 stored.body["metadata"][field] = copy.deepcopy(document["metadata"][field])
+        if "data" in document:
+            stored.body["data"] = copy.deepcopy(document["data"])
         self._changed(stored, before)
         return copy.deepcopy(stored.body)
 
@@ -225,5 +248,18 @@ def _take_over(into: Object, wanted: Mapping[str, Any], *, before: Mapping[str, 
         old = before.get(name)
         if isinstance(value, Mapping) and isinstance(into.get(name), dict):
             _take_over(into[name], value, before=old if isinstance(old, Mapping) else {})
+        else:
+            into[name] = copy.deepcopy(value)
+
+
+def _merge(into: Object, patch: Mapping[str, Any]) -> None:
+    """RFC 7386: null takes a field away."""
+    for name, value in patch.items():
+        if value is None:
+            into.pop(name, None)
+        elif isinstance(value, Mapping):
+            if not isinstance(into.get(name), dict):
+                into[name] = {}
+            _merge(into[name], value)
         else:
             into[name] = copy.deepcopy(value)

@@ -120,3 +120,21 @@ async def test_the_rendered_pod_passes_the_servers_restricted_admission(apiserve
     stored = await rim.apply(pod)
     again = await rim.apply(pod)
     assert stored["metadata"]["resourceVersion"] == again["metadata"]["resourceVersion"]
+
+
+async def test_of_a_large_object_only_the_metadata_may_be_read(rim, apiserver, namespace):
+    apiserver.kubectl("create", "configmap", "src", "-n", namespace, "--from-literal=a=b")
+    where = {"namespace": namespace, "name": "src"}
+    small = await rim.read(kube.CONFIG_MAPS, **where, metadata_only=True)
+    assert "data" not in small
+    whole = await rim.read(kube.CONFIG_MAPS, **where)
+    assert (whole["data"], whole["metadata"]["resourceVersion"]) == ({"a": "b"}, small["metadata"]["resourceVersion"])
+    with pytest.raises(errors.NotFound):
+        await rim.read(kube.CONFIG_MAPS, namespace=namespace, name="none")
+
+
+async def test_a_merge_adds_and_takes_away_what_it_names_and_leaves_the_rest(rim, apiserver, namespace):
+    apiserver.kubectl("create", "configmap", "src", "-n", namespace, "--from-literal=a=b", "--from-literal=c=d")
+    where = {"namespace": namespace, "name": "src"}
+    await rim.merge(kube.CONFIG_MAPS, **where, patch={"data": {"a": None, "e": "f"}})
+    assert (await rim.read(kube.CONFIG_MAPS, **where))["data"] == {"c": "d", "e": "f"}
