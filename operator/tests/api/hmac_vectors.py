@@ -35,7 +35,7 @@ def _signed(name: str, **other: Any) -> Row:
         "tenant": "tenant-a", "agent_id": AGENT, "key_id": "default", "method": "POST", "target": TARGET,
         "timestamp": str(NOW), "nonce": NONCE, "body": BODY, **other,
     }  # fmt: skip
-    secret = KEYS[given["tenant"]][given["key_id"]]
+    secret = given.pop("secret", None) or KEYS[given["tenant"]][given["key_id"]]
     order = ("method", "target", "tenant", "agent_id", "key_id", "timestamp", "nonce")
     mac = _mac(secret, *(given[field] for field in order), body=given["body"])
     row = {field: given[field] for field in ("tenant", "agent_id", "key_id", "method", "target", "timestamp", "nonce")}
@@ -128,6 +128,16 @@ def verify_rows() -> list[Row]:
             "a tenant that is not there", "E_SIGNATURE", signed_as={"agent_id": ""}, headers={"X-Tenant-Id": "nobody"}
         ),
         _request("a key that is not there", "E_SIGNATURE", headers={"X-Aion-Key-Id": "older"}),
+        _request(
+            "a key that is not there, guessed to be zeros",
+            "E_SIGNATURE",
+            signed_as={"key_id": "older", "secret": b"\0" * 32},
+        ),
+        _request(
+            "a key that is not there, guessed to be empty",
+            "E_SIGNATURE",
+            signed_as={"key_id": "older", "secret": b"\0"},
+        ),
         _request("the key's name exchanged", "E_SIGNATURE", headers={"X-Aion-Key-Id": "next"}),
         _request("another nonce", "E_SIGNATURE", headers={"X-Aion-Nonce": "n-000000000000002"}),
         _request("another time", "E_SIGNATURE", headers={"X-Aion-Timestamp": str(NOW + 1)}),

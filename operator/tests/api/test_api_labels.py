@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aion.api import fields, labels
+from aion.api import labels
 from aion.api.agent import Agent
 
 NAMES = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?", fullmatch=True)
@@ -40,21 +40,3 @@ def test_the_longest_names_leave_room_for_what_is_added():
 
 def test_a_tools_address_is_its_services():
     assert labels.tool_endpoint("web-search", "tenant-a") == "http://tool-web-search.tenant-a.svc:8020"
-
-
-def test_quantities_are_counted_as_kubernetes_counts():
-    assert [int(fields.amount(each) * 1000) for each in ("250m", "1", 2, "0.5", "1k")] == [
-        250,
-        1000,
-        2000,
-        500,
-        1_000_000,
-    ]
-    assert [fields.mebibytes(each) for each in ("1Gi", "128Mi", "1", "1M", 1 << 20, "1048577")] == [
-        1024,
-        128,
-        1,
-        1,
-        1,
-        2,
-    ]
