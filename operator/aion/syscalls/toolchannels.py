@@ -57,8 +57,8 @@ class ToolChannels:
 
     async def keep(self, endpoints: frozenset[str]) -> None:
         """Close the connections to every other endpoint: no grant names it any more."""
-        for endpoint in [each for each in self._links if each not in endpoints]:
-            await self._links.pop(endpoint).close()
+        gone = [self._links.pop(endpoint) for endpoint in list(self._links) if endpoint not in endpoints]
+        await asyncio.gather(*(link.close() for link in gone))
 
     async def close(self) -> None:
         """End every connection."""

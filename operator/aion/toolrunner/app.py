@@ -77,6 +77,7 @@ class App:
         await receive()  # websocket.connect
         try:
             self._identify(scope)
+            await self._loaded()
         except contract.SyscallError as refused:
             body = orjson.dumps({"status": "error", "error": {"code": refused.code, "message": refused.message}})
             headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
@@ -99,6 +100,13 @@ class App:
         target = scope["raw_path"].decode("latin-1") + (f"?{query}" if query else "")
         now_ms = time.time_ns() // 1_000_000
         signing.verify(headers, "GET", target, b"", keys=self._keys, now_ms=now_ms, seen=self._seen)
+
+    async def _loaded(self) -> None:
+        """Hold the upgrade until calls can be served; raises Unavailable before the caller's patience ends (5 s)."""
+        try:
+            await asyncio.wait_for(self._ready.wait(), READY_WAIT_S)
+        except TimeoutError:
+            raise contract.Unavailable("the tool is not loaded yet: see the container `tool`") from None
 
     async def _converse(self, session: Session, receive: Receive, send: Send) -> None:
         while (message := await receive())["type"] == "websocket.receive":

@@ -7,6 +7,7 @@ leave a call running whose caller is gone.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -16,6 +17,8 @@ import orjson
 from aion.api import toolcall
 from aion.toolrunner import errors
 from aion.toolrunner.engine import Document, Engine, Invocation
+
+_log = logging.getLogger("aion.toolrunner")
 
 Send = Callable[[bytes], Awaitable[None]]
 
@@ -120,6 +123,9 @@ class Session:
             result = await self._engine.call(invocation, syscall)
         except errors.CallFailed as failed:
             await self._fail(ident, believed(failed, call.refused))
+        except Exception:  # noqa: BLE001 - the outermost loop of a call: a bug of ours is answered, or its caller waits in vain
+            _log.exception("a call broke")
+            await self._fail(ident, errors.ToolFailed("the tool's runner broke: see its log"))
         else:
             await self._send(toolcall.encode(toolcall.Result(ident, msgspec.Raw(orjson.dumps(result)))))
 

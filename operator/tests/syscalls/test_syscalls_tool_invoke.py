@@ -229,6 +229,16 @@ async def test_a_runner_that_was_replaced_between_two_calls_is_dialled_again_unn
     assert engine.calls == 2
 
 
+async def test_a_call_that_comes_before_the_tool_is_loaded_waits_for_it():
+    async def answers(invocation, syscall):
+        return {"loaded": engine.loaded}
+
+    engine = Engineered(answers, loads_within_s=0.2)
+    async with running(engine) as runner, staged(a_tool(endpoint=runner.endpoint)) as (stage, _):
+        answer = await stage.call("tool.invoke", {"tool": "echo"})
+    assert answer.body["result"] == {"loaded": True}
+
+
 @pytest.mark.parametrize("idempotent", [False, True])
 async def test_an_answer_lost_on_the_way_is_asked_for_again_only_where_the_tool_allows_it(idempotent):
     async def dies_at_first(invocation, syscall):

@@ -44,12 +44,15 @@ def program(code: str, folder: Path = Path()) -> Engine:
 class Engineered:
     """An engine that does what a test says."""
 
-    def __init__(self, act: Callable[[Invocation, Syscall], Awaitable[Document]]) -> None:
+    def __init__(self, act: Callable[[Invocation, Syscall], Awaitable[Document]], *, loads_within_s: float = 0) -> None:
         self.act = act
         self.calls = 0
+        self.loaded = False
+        self._loads_within_s = loads_within_s
 
     async def load(self) -> None:
-        pass
+        await asyncio.sleep(self._loads_within_s)
+        self.loaded = True
 
     async def close(self) -> None:
         pass
@@ -99,7 +102,8 @@ class Runner:
 async def running(engine: Engine, *, timeout_ms: int = 5000, port: int = 0) -> AsyncIterator[Runner]:
     tool = toolcall.RunnerTool(name="echo", version="1.2.0", kind="native", input_schema={}, timeout_ms=timeout_ms)
     app = App(engine, tool, keys=lambda tenant, key_id: SECRET if (tenant, key_id) == ("tenant-a", "k1") else None)
-    await app.load()
+    loading = asyncio.create_task(app.load())
+    await asyncio.sleep(0)
     listening = socket.create_server(("127.0.0.1", port))
     config = uvicorn.Config(
         app,
@@ -124,6 +128,7 @@ async def running(engine: Engine, *, timeout_ms: int = 5000, port: int = 0) -> A
             each.close()
         runner.hang_up()
         await asyncio.gather(*server.server_state.tasks, return_exceptions=True)
+        await loading
         await engine.close()
 
 

@@ -75,6 +75,19 @@ async def test_a_code_that_no_syscall_answered_is_not_believed():
     assert (said["code"], said["details"]) == ("E_UPSTREAM", {"tool_code": "E_PREEMPT"})
 
 
+async def test_a_bug_in_the_engine_is_answered_and_logged_and_not_told(caplog):
+    async def breaks(invocation, syscall):
+        raise ZeroDivisionError("secret")
+
+    caller = Caller(breaks)
+    await caller.invoke()
+    said = await caller.next()
+    assert (said["t"], said["code"]) == ("error", "E_UPSTREAM")
+    assert "secret" not in json.dumps(said)
+    assert "ZeroDivisionError" in caplog.text
+    assert caller.load.in_flight == 0
+
+
 @pytest.mark.parametrize(("asked", "given"), [(500, 500), (90_000, 1000), (0, 1000)])
 async def test_a_call_has_the_smaller_of_the_callers_and_the_tools_time(asked, given):
     async def tells(invocation, syscall):
