@@ -78,7 +78,7 @@ class Resources(Shape):
     mem: fields.Quantity = "1Gi"
     """Memory, as a Kubernetes quantity. Beyond it the container is killed."""
     gpu: Gpu = "none"
-    """How many GPUs: a count, `required` for one, `none`, or `optional` for one where it can be had without waiting."""
+    """How many GPUs: a count, `required` for one, `none`, or `optional` for one where a node has any when the Pod is made."""
 
 
 class Sla(Shape):
@@ -211,6 +211,8 @@ class AgentStatus(Shape):
     """The Pod of the spec of now."""
     node_name: fields.Word = ""
     """The node on which it runs."""
+    priority: Annotated[int, Field(ge=0, le=9)] = 5
+    """spec.priority, or what stands for it where the spec says nothing."""
     queue: Annotated[str, Field(max_length=63)] = ""
     """high, normal or low: from spec.priority."""
     effective_policy: EffectivePolicy | None = None
@@ -233,7 +235,7 @@ class Agent(meta.Kind):
     names = meta.Names("Agent", "agents", "agent", ("ag",), "Namespaced")
     columns = (
         *meta.ready_columns(),
-        meta.Column("Priority", "integer", ".spec.priority"),
+        meta.Column("Priority", "integer", ".status.priority"),
         meta.Column("Queue", "string", ".status.queue"),
         meta.Column("Policy", "integer", ".status.effectivePolicy.revision"),
         meta.Column("Node", "string", ".status.nodeName", 1),

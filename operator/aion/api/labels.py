@@ -11,6 +11,7 @@ AGENT = "aion.os/agent"
 TOOL = "aion.os/tool"
 TEMPLATE_HASH = "aion.os/template-hash"
 SIGNATURE = "aion.os/signature"  # annotation
+SOURCE_DIGEST = "aion.os/source-digest"  # annotation of an Agent's Pod: which files of its ConfigMap it was made with
 CLASSIC_NAMES = "aion.os/classic-names"  # annotation: names that a classic file had, and Kubernetes cannot have
 DESCRIPTION = "kubernetes.io/description"  # annotation of Kubernetes' own
 FINALIZER = "aion.os/cleanup"

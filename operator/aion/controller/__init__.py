@@ -8,6 +8,7 @@ The files, in the order in which an event meets them:
     workers           take a key, arrange its return      outcome   how a pass ended
     reconcile         one pass: observe, plan, apply, say
 
+    sources           the digests of the files that Agents name
     accept, recipes   from a spec to what can be rendered, or a refusal for a person
     plan_agent        what should exist for an Agent      plan_tool, policy_pointer    … for a Tool, for the Policy
     render_agent      how a Pod looks                     render_tool, sealed          … a Tool's; what all have in common

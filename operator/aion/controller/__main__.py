@@ -20,6 +20,7 @@ from aion.controller.policy_pointer import BundleFile
 from aion.controller.queue import Queue
 from aion.controller.reconcile import Reconciler
 from aion.controller.settings import Settings
+from aion.controller.sources import Sources
 from aion.controller.store import Store
 from aion.controller.sweep import Sweep
 from aion.controller.views import Key
@@ -47,6 +48,7 @@ async def run(settings: Settings) -> int:
     reconciler = Reconciler(
         store,
         Applier(cluster, memory=feed),
+        files=Sources(cluster),
         settings=settings,
         profiles=installed(),
         source=BundleFile(settings.policy_file),

@@ -52,6 +52,7 @@ def agent(root: RootView, *, settings: Settings, profiles: Mapping[str, str]) ->
         cpu=str(spec.resources.cpu),
         memory=str(spec.resources.mem),
         gpus=gpu if isinstance(gpu, int) else int(gpu == "required"),
+        gpu_optional=gpu == "optional" and spec.capabilities.gpu,
         profile=profiles[profile],
         image=spec.image or "",
         config_map=spec.source.config_map if spec.source else "",

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from aion.api import conditions, fields
-from aion.controller.views import ContainerView, NodeView, PodView
+from aion.controller.views import GPU, ContainerView, NodeView, PodView
 
 PULL_PATIENCE_S = 5.0
 """An image that the node holds needs no second; after this long it is being fetched."""
@@ -51,11 +51,12 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a Pod asks of a node: cores, bytes, and the sha256 of its profile."""
+    """What a Pod asks of a node: cores, bytes, GPUs, and the sha256 of its profile."""
 
     cpu: Decimal
     memory: Decimal
     profile: str
+    gpus: int = 0
 
 
 def needs(pod_spec: Any, *, profile: str) -> Needs:  # noqa: ANN401 - a rendered document
@@ -65,6 +66,7 @@ def needs(pod_spec: Any, *, profile: str) -> Needs:  # noqa: ANN401 - a rendered
         cpu=sum((fields.amount(each["cpu"]) for each in asked), Decimal(0)),
         memory=sum((fields.amount(each["memory"]) for each in asked), Decimal(0)),
         profile=profile,
+        gpus=sum(int(each.get(GPU) or 0) for each in asked),
     )
 
 
@@ -103,6 +105,12 @@ def no_profile(profile: str) -> Finding:
         f"No node holds the seccomp profile {profile[:16]} yet, and the Pod waits for one that does. "
         "DaemonSet aion-node installs it and labels the node: see its log.",
     )
+
+
+def no_source(namespace: str, config_map: str) -> Finding:
+    """The ConfigMap that holds the Agent's files is not there."""
+    said = f"ConfigMap {config_map}, which spec.source names, does not exist in namespace {namespace}. Create it: the Pod is then made by itself."
+    return Finding(conditions.SOURCE_NOT_FOUND, said, stuck=True)
 
 
 def starting(pod: PodView, *, config_map: str, now: datetime) -> tuple[Finding, float | None]:
@@ -237,6 +245,9 @@ def _tail(text: str) -> str:
 
 
 def _exceeds(wanted: Needs, nodes: Sequence[NodeView]) -> Finding | None:
+    if wanted.gpus > (most := max(node.gpus for node in nodes)):
+        said = f"The Pod asks for {wanted.gpus} GPU, and the most that a node offers is {most} ({GPU}). Lower spec.resources.gpu, or add such a node."
+        return Finding(conditions.RESOURCES_EXCEED_NODES, said, stuck=True)
     rooms = [room for node in nodes if (room := _room(node)) is not None]
     if len(rooms) < len(nodes) or any(wanted.cpu <= cpu and wanted.memory <= memory for _, cpu, memory in rooms):
         return None

@@ -5,11 +5,15 @@ stop, and the right one is made when it has gone: one Agent never runs twice. A 
 failed as a whole is deleted and made again, each time after a longer pause. A suspended Agent has none. What was deleted has nothing: its
 children are collected by their owner references.
 
+The files and an optional GPU are settled before the Pod is made, and stand in its template: other files mean another Pod, but files that
+cannot be read any more, or a GPU node that came or went, never stop one that runs.
+
 A spec that is refused makes no Pod; where one of an earlier, good spec runs, it runs on, as a Deployment's Pods do, until the spec is mended.
 It must never delete a Pod because something could not be read.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from aion.api import conditions
@@ -29,6 +33,7 @@ from aion.controller.views import PodView, RootView
 
 FIRST_PAUSE_S = 10.0
 LAST_PAUSE_S = 300.0
+SOURCE_SOON_S = 1.0
 NET_S = 60.0  # what others do wakes us by an event; this is the net below
 
 
@@ -72,7 +77,7 @@ def _accepted(
     now: datetime,
     failures: int,
 ) -> Plan:
-    account, wanted = render_agent.service_account(recipe), render_agent.pod(recipe, settings=settings)
+    account, wanted = render_agent.service_account(recipe), _pod(recipe, seen, settings=settings)
     name = wanted["metadata"]["name"]
     suspended = model.spec.operating_mode == "Suspended"
     # The Agent's uid is in the hash too: a Pod of an earlier Agent of this name has another name.
@@ -88,6 +93,9 @@ def _accepted(
         finding = _stopping(others)
     elif others:
         finding = _replacing(others, name)
+    elif current is None and seen.source is not None and seen.source.missing:
+        finding = diagnosis.no_source(root.key.namespace, recipe.config_map)
+        again = _look_again(root, now=now)
     elif current is None:
         apply.append(wanted)
         finding = Finding(conditions.CREATING, f"Pod {name} is being created.")
@@ -115,9 +123,33 @@ def _accepted(
         apply=tuple(apply),
         keys_in=root.key.namespace if finding is not None and not suspended else "",
         conditions=conditions_agent.of(standing),
-        facts={"queue": recipe.queue, **bound.facts, **shown},
+        facts={"priority": model.spec.priority, "queue": recipe.queue, **bound.facts, **shown},
         outcome=_outcome(finding, again),
     )
+
+
+def _pod(recipe: AgentRecipe, seen: Observed, *, settings: Settings) -> Document:
+    """The one Pod that there should be, of the few that this spec allows: one that is there already comes first."""
+    alive = [pod for pod in seen.pods if not pod.deleting]
+    if recipe.config_map and seen.source is not None:
+        digest = seen.source.digest or next((pod.source for pod in alive if pod.source), "")
+        recipe = replace(recipe, source_digest=digest)
+    if not recipe.gpu_optional:
+        return render_agent.pod(recipe, settings=settings)
+    without, with_one = (render_agent.pod(replace(recipe, gpus=count), settings=settings) for count in (0, 1))
+    names = {pod.name for pod in seen.pods}
+    for each in (without, with_one):
+        if each["metadata"]["name"] in names:
+            return each
+    return with_one if any(node.gpus for node in seen.nodes) else without
+
+
+def _look_again(root: RootView, *, now: datetime) -> float:
+    """Nobody tells us of a ConfigMap that is made: soon at first, and ever less often while it stays away."""
+    told = conditions.find(conditions.read(root.status.get("conditions")), conditions.STALLED)
+    since = told.last_transition_time if told and told.reason == conditions.SOURCE_NOT_FOUND else ""
+    waited = (now - diagnosis.when(since)).total_seconds() if since else 0.0
+    return min(max(waited / 4, SOURCE_SOON_S), NET_S)
 
 
 def _stopping(pods: tuple[PodView, ...]) -> Finding:

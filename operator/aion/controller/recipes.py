@@ -15,7 +15,10 @@ Document: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True)
 class AgentRecipe:
-    """One Agent's Pod. `profile` is the sha256 of its seccomp profile; `queue` is high, normal or low."""
+    """One Agent's Pod. `profile` is the sha256 of its seccomp profile; `queue` is high, normal or low.
+
+    `gpu_optional`: one GPU where a node has any, decided before the Pod is made. `source_digest` is of the files in `config_map`.
+    """
 
     key: Key
     uid: str
@@ -26,8 +29,10 @@ class AgentRecipe:
     memory: str
     profile: str
     gpus: int = 0
+    gpu_optional: bool = False
     image: str = ""
     config_map: str = ""
+    source_digest: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     node_selector: Mapping[str, str] = field(default_factory=dict)

@@ -5,15 +5,17 @@ condition for a person; what may go better next time is raised, and the worker's
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from aion.controller import errors, outcome, plan_agent, plan_tool, policy_pointer, refusals, status
+from aion.controller import errors, outcome, plan_agent, plan_tool, policy_pointer, refusals, sources, status
 from aion.controller.apply import Applier
 from aion.controller.binding import Held
 from aion.controller.outcome import Outcome
 from aion.controller.plan import Plan
 from aion.controller.policy_pointer import Source
 from aion.controller.settings import Settings
+from aion.controller.sources import Sources
 from aion.controller.store import Observed, Store
 from aion.controller.views import Key
 
@@ -36,6 +38,7 @@ class Reconciler:
         store: Store,
         applier: Applier,
         *,
+        files: Sources,
         settings: Settings,
         profiles: Mapping[str, str],
         source: Source,
@@ -43,6 +46,7 @@ class Reconciler:
     ) -> None:
         self._store = store
         self._applier = applier
+        self._files = files
         self._settings = settings
         self._profiles = profiles
         self._source = source
@@ -52,7 +56,8 @@ class Reconciler:
 
     async def __call__(self, key: Key) -> Outcome:
         """One pass; raises Conflict, Unreachable and whatever else is worth another attempt."""
-        seen, now = self._store.observe(key), self._clock()
+        files = await self._files.of(self._store.root(key))
+        seen, now = replace(self._store.observe(key), source=files), self._clock()
         plan = self._plan(key, seen, now=now)
         if seen.root is None:
             self._gone(key)
@@ -72,6 +77,8 @@ class Reconciler:
             if key.kind == "Policy":  # a lost update would lower a revision: compare and swap
                 document["metadata"]["resourceVersion"] = str(seen.version)
             await self._applier.status(document)
+        if files is not None and isinstance(plan.outcome, outcome.Done | outcome.Stalled):
+            return outcome.After(sources.POLL_S)  # other files may also be what mends a crash
         return plan.outcome
 
     def _plan(self, key: Key, seen: Observed, *, now: datetime) -> Plan:

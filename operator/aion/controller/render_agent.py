@@ -6,7 +6,7 @@ It must never put a secret, a token or a policy into the agent's container: thos
 """
 
 from aion.api import ids, labels
-from aion.controller import sealed
+from aion.controller import sealed, views
 from aion.controller.recipes import AgentRecipe
 from aion.controller.sealed import Document
 from aion.controller.settings import Settings
@@ -47,7 +47,8 @@ def pod(recipe: AgentRecipe, *, settings: Settings) -> Document:
     spec |= {"tolerations": list(recipe.tolerations)} if recipe.tolerations else {}
     spec |= {"imagePullSecrets": list(recipe.pull_secrets)} if recipe.pull_secrets else {}
     meta = sealed.metadata(recipe.key, name="", labels={**theirs, **ours}, uid=recipe.uid)
-    meta |= {"annotations": dict(recipe.annotations)} if recipe.annotations else {}
+    noted = {**recipe.annotations, **({labels.SOURCE_DIGEST: recipe.source_digest} if recipe.source_digest else {})}
+    meta |= {"annotations": noted} if noted else {}
     digest = sealed.digest([meta, spec])
     meta["name"] = f"{recipe.key.name}-{digest}"
     meta["labels"][labels.TEMPLATE_HASH] = digest
@@ -112,7 +113,7 @@ def _agent(recipe: AgentRecipe, *, settings: Settings) -> Document:
         "NVIDIA_VISIBLE_DEVICES": "" if recipe.gpus else "void",
     }
     room = {"cpu": recipe.cpu, "memory": recipe.memory}
-    room |= {"nvidia.com/gpu": str(recipe.gpus)} if recipe.gpus else {}
+    room |= {views.GPU: str(recipe.gpus)} if recipe.gpus else {}
     mounts = [
         {"name": "aion", "mountPath": "/aion", "readOnly": True},
         {"name": "run", "mountPath": "/run/aion", "readOnly": True},

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from aion.controller import views
+from aion.controller.sources import Source
 from aion.controller.views import ChildView, DeploymentView, Document, Key, NodeView, PodView, RootView
 
 View: TypeAlias = RootView | PodView | DeploymentView | ChildView | NodeView
@@ -40,6 +41,7 @@ class Observed:
     children: frozenset[ChildView] = frozenset()
     nodes: tuple[NodeView, ...] = ()
     policy: RootView | None = None  # the Policy that holds the pointer
+    source: Source | None = None  # the files of an Agent that names some; read beside the store
 
 
 class Store:
@@ -106,6 +108,10 @@ class Store:
         """Whether any Agent or Tool lives in the namespace."""
         return any(key.namespace == namespace for key in self._roots if key.kind in ("Agent", "Tool"))
 
+    def root(self, key: Key) -> RootView | None:
+        """One root object."""
+        return self._roots.get(key)
+
     def observe(self, key: Key) -> Observed:
         """One frozen sight of a root and what belongs to it; Pods in a stable order."""
         root = self._roots.get(key)
@@ -130,8 +136,8 @@ class Store:
         return {view.owner} if view.owner else set()
 
     def _node_changed(self, before: View | None, now: NodeView) -> set[Key]:
-        """A node that got or lost a profile may explain, or free, every Pod that is not ready."""
-        if isinstance(before, NodeView) and before.profiles == now.profiles:
+        """A node that got or lost a profile or a GPU may explain, or free, every Pod that is not ready."""
+        if isinstance(before, NodeView) and (before.profiles, before.gpus) == (now.profiles, now.gpus):
             return set()
         held = (pod for pod in self._by_uid["Pod"].values() if isinstance(pod, PodView))
         return {pod.owner for pod in held if pod.owner and not pod.ready}

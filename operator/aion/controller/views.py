@@ -13,11 +13,12 @@ from aion.api import labels
 
 Document: TypeAlias = Mapping[str, Any]
 
+GPU = "nvidia.com/gpu"  # the extended resource, a whole number
 LABEL_PROFILE = "seccomp.aion.os/"  # followed by 16 hex digits of the profile's sha256
 
 _OURS = frozenset(
     {"observedGeneration", "conditions"}
-    | {"podName", "nodeName", "queue", "effectivePolicy", "effectiveCapabilities"}  # of an Agent
+    | {"podName", "nodeName", "priority", "queue", "effectivePolicy", "effectiveCapabilities"}  # of an Agent
     | {"endpoint", "replicas", "readyReplicas"}  # of a Tool
     | {"active"}  # of a Policy
 )
@@ -88,6 +89,7 @@ class PodView:
     node: str
     conditions: tuple[ConditionView, ...]
     containers: tuple[ContainerView, ...]
+    source: str = ""  # the digest of the files that it was made with
 
     @property
     def ready(self) -> bool:
@@ -144,6 +146,7 @@ class NodeView:
     profiles: frozenset[str]
     cpu: str
     memory: str
+    gpus: int = 0
 
 
 def _owner(meta: Document) -> Key | None:
@@ -217,6 +220,7 @@ def pod(document: Document) -> PodView:
         uid=meta["uid"],
         owner=owner,
         template_hash=worn.get(labels.TEMPLATE_HASH, ""),
+        source=(meta.get("annotations") or {}).get(labels.SOURCE_DIGEST, ""),
         phase=status.get("phase") or "Pending",
         reason=status.get("reason") or "",
         message=status.get("message") or "",
@@ -264,4 +268,5 @@ def node(document: Document) -> NodeView:
         profiles=frozenset(key.removeprefix(LABEL_PROFILE) for key in ready),
         cpu=room.get("cpu", "0"),
         memory=room.get("memory", "0"),
+        gpus=int(room.get(GPU) or 0),
     )

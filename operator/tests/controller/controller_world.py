@@ -10,6 +10,7 @@ from aion.controller.feed import Feed
 from aion.controller.queue import Queue
 from aion.controller.reconcile import Reconciler
 from aion.controller.settings import Settings
+from aion.controller.sources import Sources
 from aion.controller.store import Store
 from aion.controller.sweep import SWEPT, Sweep
 from aion.controller.testing import FakeCluster
@@ -52,9 +53,14 @@ def the_policy(name="aion", namespace="aion-system"):
     }
 
 
-def node(name="n1", *, holds=True, cpu="2", memory="8Gi"):
+def config_map(name="src", namespace="team", **files):
+    meta = {"name": name, "namespace": namespace}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": files}
+
+
+def node(name="n1", *, holds=True, cpu="2", memory="8Gi", gpus=0):
     labels = {f"seccomp.aion.os/{SEALED[:16]}": "ready"} if holds else {}
-    status = {"allocatable": {"cpu": cpu, "memory": memory}}
+    status = {"allocatable": {"cpu": cpu, "memory": memory, **({"nvidia.com/gpu": str(gpus)} if gpus else {})}}
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "status": status}
 
 
@@ -87,9 +93,11 @@ class World:
         self.held = held
         self.monotonic = 1000.0
         applier = Applier(self.cluster, memory=self.feed, clock=lambda: self.monotonic)
+        self.files = Sources(self.cluster, clock=lambda: self.monotonic)
         self.reconcile = Reconciler(
             self.store,
             applier,
+            files=self.files,
             settings=self.settings,
             profiles=PROFILES,
             source=lambda: self.held,

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from controller_world import NOW, SEALED, World, agent, condition, container, node, tool
+from controller_world import NOW, SEALED, World, agent, condition, config_map, container, node, tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -113,7 +113,9 @@ async def test_a_profile_that_arrives_on_a_node_is_noticed():
 
 async def test_a_missing_source_is_named_after_the_patience_and_not_before():
     world = World()
+    world.cluster.person_applies(config_map())
     await world.applies(node(), agent(source={"configMap": "src"}))
+    world.cluster.deleted("ConfigMap", "team", "src")
     unmounted = condition("PodReadyToStartContainers", "False")
     creating = [container(n, waiting={"reason": "ContainerCreating"}) for n in ("gateway", "agent")]
     await world.says(world.pod(), unmounted, containers=creating)

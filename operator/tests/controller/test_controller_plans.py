@@ -1,8 +1,9 @@
 """What holds for every plan, whatever happens: once carried out it is empty, conditions are kstatus', and no Agent runs twice."""
 
 import asyncio
+from dataclasses import replace
 
-from controller_world import PROFILES, World, agent, container, node, the_policy, tool
+from controller_world import PROFILES, World, agent, config_map, container, node, the_policy, tool
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ SPECS = st.sampled_from(
         {"priority": 9},
         {"sandboxProfile": "nowhere"},
         {"source": {"configMap": "src"}},
+        {"resources": {"gpu": "optional"}, "capabilities": {"gpu": True}},
         {"resources": {"cpu": "64"}},
     ]
 )
@@ -31,6 +33,8 @@ STEPS = st.one_of(
     st.tuples(st.just("apply"), SPECS),
     st.tuples(st.just("tool"), st.sampled_from([{}, {"replicas": 3}, {"entry": "wasm:../x.wasm"}])),
     st.tuples(st.sampled_from(["kill", "stop", "evict", "run", "crash", "delete", "lose account", "lose silently", "policy"])),
+    st.tuples(st.just("files"), st.sampled_from([{"a": "1"}, {"a": "2"}, None])),
+    st.tuples(st.just("gpus"), st.sampled_from([0, 2])),
     st.tuples(st.just("wait"), st.sampled_from([1, 15, 400])),
 )  # fmt: skip
 
@@ -46,6 +50,10 @@ async def act(world, step):
         await world.applies(the_policy())
     elif what == "stop":
         world.cluster.stopped()
+    elif what == "files":
+        await have_files(world, how[0])
+    elif what == "gpus":
+        await world.applies(node(gpus=how[0]))
     elif what == "wait":
         await world.later(how[0])
     elif what == "delete" and world.object():
@@ -55,6 +63,15 @@ async def act(world, step):
     elif pods:
         await act_on(world, what, pods[0])
     await world.settle()
+
+
+async def have_files(world, files):
+    """Somebody writes the ConfigMap that `source` names, or deletes it; a minute later everyone knows."""
+    if files is not None:
+        world.cluster.person_applies(config_map(**files))
+    elif world.object("ConfigMap", "src"):
+        world.cluster.deleted("ConfigMap", "team", "src")
+    await world.later(60)
 
 
 async def act_on(world, what, pod):
@@ -83,16 +100,16 @@ def test_after_anything_that_can_happen_the_controller_rests_and_says_what_is(st
             world.passes = 0
             alive = [p for p in world.pods() if "deletionTimestamp" not in p["metadata"]]
             assert len(alive) <= 1, "an Agent never runs twice"
-            assert_at_rest(world)
+            await assert_at_rest(world)
         world.queue.close()
 
     asyncio.run(run())
 
 
-def assert_at_rest(world):
+async def assert_at_rest(world):
     """Nothing is left to do, and nothing new to say, for any root."""
     for key in world.store.roots():
-        seen = world.store.observe(key)
+        seen = replace(world.store.observe(key), source=await world.files.of(world.store.root(key)))
         plan = world.reconcile._plan(key, seen, now=world.now)
         assert plan.idle, (key, plan)
         assert status.document(seen.root, plan, now=world.now) is None
@@ -132,4 +149,4 @@ async def test_the_status_names_no_field_that_others_own():
     await world.applies(node(), the_policy(), agent())
     seen = world.store.observe(KEY)
     plan = world.reconcile._plan(KEY, seen, now=world.now)
-    assert set(plan.facts) == {"queue", "podName", "effectivePolicy", "effectiveCapabilities"}
+    assert set(plan.facts) == {"priority", "queue", "podName", "effectivePolicy", "effectiveCapabilities"}
