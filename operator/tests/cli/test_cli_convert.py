@@ -1,7 +1,5 @@
 """`aionctl convert`, as a person runs it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -109,13 +107,3 @@ def test_a_file_that_is_not_there_or_not_text_is_said_so(tmp_path):
 def test_a_namespace_for_a_classic_file_is_a_mistake():
     made = convert("-", "--to", "classic", "-n", "x", stdin=AGENT)
     assert made.exit_code == 2
-
-
-def test_it_runs_as_a_program_in_a_pipe():
-    path = str(SAMPLES / "classic/tool.yml")
-    first = subprocess.run([sys.executable, "-m", "aion.cli.main", "convert", path], capture_output=True, check=True)
-    back = subprocess.run(
-        [sys.executable, "-m", "aion.cli.main", "convert", "-", "--to", "classic"],
-        input=first.stdout, capture_output=True, check=True,
-    )  # fmt: skip
-    assert yaml.safe_load(back.stdout) == yaml.safe_load(Path(path).read_text())
