@@ -238,7 +238,7 @@ async def test_of_several_addresses_the_unfit_are_never_dialled():
         at.stage = at.staged(resolve=resolving(["169.254.169.254", "0.0.0.0", THERE]))
         began = time.monotonic()
         assert (await at.stage.call("net.fetch", {"url": at.url(host="localhost")})).status == 200
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
 
 
 async def test_a_name_without_an_address_is_said_so():
@@ -405,7 +405,7 @@ async def test_a_server_that_never_answers_or_drips_ends_at_the_calls_deadline()
             began = time.monotonic()
             answer = await at.fetch(path, budget={"latency_ms": 100})
             assert (answer.status, answer.code) == (504, "E_TIMEOUT")
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 2
 
 
 @asynccontextmanager

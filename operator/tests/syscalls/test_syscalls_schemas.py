@@ -62,7 +62,7 @@ def test_a_schema_that_is_wrong_or_points_elsewhere_is_the_tools_fault_in_one_li
 def test_a_pattern_that_would_hang_a_backtracking_engine_takes_no_time():
     began = time.perf_counter()
     refusal({"properties": {"a": {"pattern": "^(a+)+$"}}}, {"a": "a" * 50_000 + "b"})
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 2
 
 
 def test_a_schema_that_contains_itself_ends():

@@ -170,7 +170,7 @@ async def test_a_tool_that_hangs_is_killed_at_its_own_timeout_or_the_callers(tmp
     ):
         began = time.monotonic()
         answer = await stage.call("tool.invoke", {"tool": "echo"}, budget=budget)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
         assert (answer.status, answer.code) == (504, "E_TIMEOUT")
         assert says in answer.error["message"]
         await until(lambda: not alive(tmp_path))
@@ -464,7 +464,7 @@ async def test_a_handshake_that_hangs_costs_a_call_its_own_time_and_closing_none
         )
         assert [answer.code for answer in answers] == ["E_TIMEOUT"] * 5
         await channels.close()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 2
 
 
 async def test_a_runner_that_does_not_say_goodbye_holds_nobody_up_for_long():
@@ -475,7 +475,7 @@ async def test_a_runner_that_does_not_say_goodbye_holds_nobody_up_for_long():
         await stage.call("tool.invoke", {"tool": "echo"}, budget={"latency_ms": 50})
         began = time.monotonic()
         await channels.close()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4
 
 
 async def test_connections_to_tools_that_are_no_longer_granted_are_closed():

@@ -135,4 +135,4 @@ def test_a_collector_that_is_of_no_use_holds_up_neither_call_nor_end(way: str, m
         assert time.monotonic() - began < 1.5
         began = time.monotonic()
         tracer.close()
-        assert time.monotonic() - began < 0.6
+        assert time.monotonic() - began < 1.5
