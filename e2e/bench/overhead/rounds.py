@@ -68,6 +68,7 @@ class Rounds:
         self._syscalls = 0
         self.seen = {side.name: Seen() for side in stage.sides}
         self.sdk_ms: list[list[float]] = []
+        self.boot_ms = stage.boot_ms
 
     async def warm(self) -> None:
         """Ask each side for a while; nothing is kept."""

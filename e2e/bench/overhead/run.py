@@ -66,11 +66,13 @@ def _print(rounds: Rounds, *, quick: bool, realtime: bool) -> None:
     figures = ours | {
         "sdk_p50_ms": statistics.median([statistics.median(each) for each in rounds.sdk_ms]),
         "sdk_p99_ms": statistics.percentile(sdk, 0.99),
+        "boot_ms": rounds.boot_ms,
         "over_tcp": _summary(seen["gateway, tcp"], seen["direct"]),
     }
     peers = {name.replace(" ", "_"): _summary(seen[name], seen["direct"]) for name in ("direct", "reverse proxy", "fastapi")}
     print(_table(seen))
     print(f"\nSDK: Agent.syscall, sequential, over the unix socket: p50 {figures['sdk_p50_ms']:.3f} ms, p99 {figures['sdk_p99_ms']:.3f} ms")
+    print(f"Start of the gateway's process to its hello at the kernel: {rounds.boot_ms:.0f} ms (once)")
     report.finish("gateway", figures=figures, peers=peers, targets=TARGETS, notes=_notes(seen, quick=quick, realtime=realtime))
 
 

@@ -52,6 +52,7 @@ class Stage:
     sides: list[Side] = field(default_factory=list)
     audit: "Audit | None" = None
     socket: str = ""
+    boot_ms: float = 0
 
 
 class Audit:
@@ -99,6 +100,7 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
         proxy, at = world(load, "proxy", "-backend", f"http://{backend}", name="proxy", core=cores.server)
         fastapi, there = world(python, FASTAPI, f"http://{backend}", folder / "fastapi.log", name="fastapi", core=cores.server)
         async with FakeKernel(syscall.grant(runner)).serving() as kernel:
+            began = time.monotonic()
             gateway, tcp = stack.enter_context(_gateway((launch, gateway_python), folder, kernel.url, stage, logs / "gateway.log"))
             stage.audit, stage.socket = Audit(kernel), f"{folder}/gw.sock"
             stage.sides = [
@@ -108,7 +110,9 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
                 Side("reverse proxy", f"tcp:{at}", proxy),
                 Side("fastapi", f"tcp:{there}", fastapi),
             ]
-            await _granted(kernel, gateway)
+            await _hello(kernel, gateway)
+            stage.boot_ms = (time.monotonic() - began) * 1000
+            await asyncio.sleep(0.2)  # the grant is on its way
             yield stage
 
 
@@ -130,13 +134,12 @@ def _gateway(programs: tuple[Path, Path], folder: Path, kernel_url: str, stage: 
         yield process, f"127.0.0.1:{tcp}"
 
 
-async def _granted(kernel: FakeKernel, gateway: Process) -> None:
+async def _hello(kernel: FakeKernel, gateway: Process) -> None:
     deadline = time.monotonic() + _SETTLE_S
     while not kernel.hellos:
         if not gateway.alive() or time.monotonic() > deadline:
             raise Failed("the gateway does not come to its kernel", log=gateway.log, remedy="its last words are below")
-        await asyncio.sleep(0.02)
-    await asyncio.sleep(0.2)  # the grant is on its way
+        await asyncio.sleep(0.002)
 
 
 def _launch() -> Path:

@@ -76,19 +76,20 @@ class Bench:
         """Warm each up once, then the rounds; the order turns from round to round."""
         say("one of each, which does not count")
         for subject in self.chosen:
-            self._once(subject, f"warm-{subject.name}", Seen())
+            self._once(subject, "warm", Seen())
         self.restless = 0
         for number in range(rounds):
             turn = number % len(self.chosen)
             for subject in self.chosen[turn:] + self.chosen[:turn]:
-                self._once(subject, f"{subject.name}-{number:02d}", self.seen[subject.name])
+                self._once(subject, f"{number:02d}", self.seen[subject.name])
             latest = ", ".join(f"{name} {seen.ready[-1]:.0f}" for name, seen in self.seen.items())
             say(f"round {number + 1} of {rounds}: {latest} ms")
         for watch in self._watches.values():
             watch.stop()
 
-    def _once(self, subject: Subject, name: str, into: Seen) -> None:
+    def _once(self, subject: Subject, round_: str, into: Seen) -> None:
         """Start one, note when it was ready, and have it gone before returning."""
+        name = f"{subject.name.replace('_', '-')}-{round_}"
         self.restless += not idle.await_rest()
         time.sleep(self._draw.random())  # the kubelet looks once a second: meet it at any moment
         document = subject.document(name, self.image)

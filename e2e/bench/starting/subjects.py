@@ -1,8 +1,8 @@
-"""What is applied: one program in one image, four ways. Pure.
+"""What is applied: one program in one image, in several ways. Pure.
 
-Apart so that a reader can see at one sight that the four differ in nothing but their kind: same image, same program, same
-resources, same restrictions. It must never make a peer slower than a person would: no probe, no token, no init container
-where the peer does not mean one.
+Apart so that a reader can see at one sight that they differ in nothing but their kind: same image, same program, same
+resources, same restrictions. It must never make a peer slower than a person would: no probe, no init container where the
+peer does not mean one.
 """
 
 from collections.abc import Callable
@@ -51,8 +51,16 @@ def agent(name: str, image: str) -> Document:
 
 
 def bare(name: str, image: str) -> Document:
-    """A Pod of one container: what Kubernetes itself takes."""
+    """A Pod of one container, as a person writes it: what Kubernetes itself takes."""
     return _pod(name, _pod_spec(image))
+
+
+def naked(name: str, image: str) -> Document:
+    """The same without the token that Kubernetes mounts by itself, so without any volume: the least that a Pod can be.
+
+    The kubelet looks every 300 ms whether volumes are mounted; a Pod without one does not wait for that.
+    """
+    return _pod(name, {**_pod_spec(image), "automountServiceAccountToken": False})
 
 
 def sidecar(name: str, image: str) -> Document:
@@ -73,9 +81,10 @@ def sandbox(name: str, image: str) -> Document:
 
 OURS = Subject("agent", "AION-OS Agent, sealed", AGENTS, agent)
 BARE = Subject("bare", "bare Pod, one container", PODS, bare)
+NAKED = Subject("bare_no_volume", "bare Pod without a volume", PODS, naked)
 SIDECAR = Subject("sidecar", "Pod with a native sidecar", PODS, sidecar)
 SANDBOX = Subject("sandbox", "agent-sandbox Sandbox", SANDBOXES, sandbox)
-ALL = (OURS, BARE, SIDECAR, SANDBOX)
+ALL = (OURS, BARE, NAKED, SIDECAR, SANDBOX)
 
 
 def _pod(name: str, spec: Document) -> Document:
@@ -83,7 +92,7 @@ def _pod(name: str, spec: Document) -> Document:
 
 
 def _pod_spec(image: str) -> Document:
-    return {"automountServiceAccountToken": False, "enableServiceLinks": False, "containers": [_container("agent", image)]}
+    return {"containers": [_container("agent", image)]}
 
 
 def _container(name: str, image: str) -> Document:
