@@ -106,8 +106,8 @@ async def serve(given: Settings) -> None:
     talking.cancel()
     await asyncio.gather(talking, *tidying, return_exceptions=True)
     await tools.close()
-    tracer.close()
     journal.close()
+    tracer.close()
 
 
 def main() -> int:

@@ -41,7 +41,7 @@ class ToolChannels:
         self._dialling: dict[str, asyncio.Task[Link]] = {}
 
     async def invoke(self, endpoint: str, ask: Ask, *, idempotent: bool) -> bytes:
-        """Call the tool at `endpoint`. A connection that breaks meanwhile is an UpstreamFailed.
+        """Call the tool at `endpoint`. Raises UnknownOutcome where a connection broke that may have carried an effect.
 
         Asked again once, on a new connection, where the question had not gone out or the tool is idempotent.
         """
@@ -49,11 +49,12 @@ class ToolChannels:
             return await (await self._link(endpoint)).call(ask)
         except BrokenLink as broken:
             if broken.sent and not idempotent:
-                raise _lost(endpoint, broken) from None
+                raise _lost(endpoint, broken, errors.UnknownOutcome) from None
         try:
             return await (await self._link(endpoint)).call(ask)
         except BrokenLink as broken:
-            raise _lost(endpoint, broken) from None
+            kind = errors.UnknownOutcome if broken.sent and not idempotent else errors.UpstreamFailed
+            raise _lost(endpoint, broken, kind) from None
 
     async def keep(self, endpoints: frozenset[str]) -> None:
         """Close the connections to every other endpoint: no grant names it any more."""
@@ -111,8 +112,8 @@ class ToolChannels:
         return link
 
 
-def _lost(endpoint: str, broken: BrokenLink) -> errors.UpstreamFailed:
-    return errors.UpstreamFailed(
-        f"the connection to the tool runner at {endpoint} broke during the call: {broken}",
-        details={"outcome": "unknown" if broken.sent else "not begun"},
-    )
+def _lost(endpoint: str, broken: BrokenLink, kind: type[errors.SyscallError]) -> errors.SyscallError:
+    said = f"the connection to the tool runner at {endpoint} broke during the call: {broken}"
+    if kind is errors.UnknownOutcome:
+        said += "; the tool is not idempotent: look whether it was done before asking again"
+    return kind(said, details={"outcome": "unknown" if broken.sent else "not begun"})

@@ -256,7 +256,7 @@ async def test_an_answer_lost_on_the_way_is_asked_for_again_only_where_the_tool_
     if idempotent:
         assert (answer.status, answer.body["result"]) == (200, {"call": 2})
     else:
-        assert (answer.status, answer.code) == (502, "E_UPSTREAM")
+        assert (answer.status, answer.code) == (409, "E_UNKNOWN_OUTCOME")
         assert answer.error["details"] == {"outcome": "unknown"}
         assert engine.calls == 1
 
@@ -284,7 +284,7 @@ async def test_a_question_that_was_on_its_way_is_never_asked_again_of_a_tool_tha
         await asyncio.sleep(0.05)
         peer.transports[0].abort()
         answers = await asyncio.gather(*calls)
-        assert {answer.code for answer in answers} == {"E_UPSTREAM"}
+        assert {answer.code for answer in answers} == {"E_UNKNOWN_OUTCOME"}
         assert [answer.error["details"] for answer in answers] == [{"outcome": "unknown"}] * 40
         assert peer.connections == 1
 
