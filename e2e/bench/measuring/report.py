@@ -25,18 +25,18 @@ class Target:
     at_most: float | None = None
     at_least: float | None = None
 
-    def missed(self, value: float) -> bool:
-        """Say whether the value lies on the wrong side."""
-        return (self.at_most is not None and value > self.at_most) or (self.at_least is not None and value < self.at_least)
+    def missed(self, value: float | None) -> bool:
+        """Say whether the value lies on the wrong side, or could not be had."""
+        return value is None or (self.at_most is not None and value > self.at_most) or (self.at_least is not None and value < self.at_least)
 
     def bound(self) -> dict[str, float]:
         """The bound as it stands in the JSON line."""
         return {"at_most": self.at_most} if self.at_most is not None else {"at_least": self.at_least or 0}
 
-    def line(self, value: float) -> str:
+    def line(self, value: float | None) -> str:
         """The target as a person reads it."""
         wanted = f"at most {self.at_most:g}" if self.at_most is not None else f"at least {self.at_least:g}"
-        return f"  {'MISSED ' if self.missed(value) else 'reached'}  {self.figure:<26} {value:>10.3f}   target: {wanted}"
+        return f"  {'MISSED ' if self.missed(value) else 'reached'}  {self.figure:<26} {"no figure" if value is None else f"{value:.3f}":>10}   target: {wanted}"
 
 
 def say(line: str) -> None:
@@ -66,7 +66,7 @@ def finish(
     """Print the targets, the notes and the JSON line. Figures are rounded to thousandths."""
     print("\nTargets")
     for target in targets:
-        print(target.line(figures[target.figure]))
+        print(target.line(figures.get(target.figure)))
     print("\nNotes")
     for note in notes:
         print(f"  - {note}")
@@ -75,7 +75,7 @@ def finish(
         "figures": _rounded(figures),
         "peers": _rounded(peers),
         "targets": {target.figure: target.bound() for target in targets},
-        "missed": [target.figure for target in targets if target.missed(figures[target.figure])],
+        "missed": [target.figure for target in targets if target.missed(figures.get(target.figure))],
         "notes": list(notes),
         "machine": machine(),
     }

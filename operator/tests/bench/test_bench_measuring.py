@@ -47,14 +47,20 @@ def test_a_pair_is_of_one_round_and_not_of_the_medians() -> None:
 
 
 def test_the_last_line_is_one_json_object_that_lists_what_was_missed(capsys: pytest.CaptureFixture[str]) -> None:
-    targets = (Target("quick_ms", at_most=1), Target("many_per_s", at_least=10), Target("small_mib", at_most=5))
+    targets = (
+        Target("quick_ms", at_most=1),
+        Target("many_per_s", at_least=10),
+        Target("small_mib", at_most=5),
+        Target("never_had", at_most=1),
+    )
     figures = {"quick_ms": 1.5, "many_per_s": 9.0, "small_mib": 5.0}
 
     report.finish("a_bench", figures=figures, peers={}, targets=targets, notes=["a note"])
 
     said = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert said["missed"] == ["quick_ms", "many_per_s"]
-    assert said["targets"] == {"quick_ms": {"at_most": 1}, "many_per_s": {"at_least": 10}, "small_mib": {"at_most": 5}}
+    assert said["missed"] == ["quick_ms", "many_per_s", "never_had"]
+    assert said["targets"]["quick_ms"] == {"at_most": 1}
+    assert said["targets"]["many_per_s"] == {"at_least": 10}
     assert (said["bench"], said["figures"], said["notes"]) == ("a_bench", figures, ["a note"])
 
 
