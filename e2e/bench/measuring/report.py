@@ -36,7 +36,8 @@ class Target:
     def line(self, value: float | None) -> str:
         """The target as a person reads it."""
         wanted = f"at most {self.at_most:g}" if self.at_most is not None else f"at least {self.at_least:g}"
-        return f"  {'MISSED ' if self.missed(value) else 'reached'}  {self.figure:<26} {"no figure" if value is None else f"{value:.3f}":>10}   target: {wanted}"
+        told = "no figure" if value is None else f"{value:.3f}"
+        return f"  {'MISSED ' if self.missed(value) else 'reached'}  {self.figure:<26} {told:>10}   target: {wanted}"
 
 
 def say(line: str) -> None:
