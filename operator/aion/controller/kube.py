@@ -1,21 +1,23 @@
 """The rim to the API server: the only module that imports the Kubernetes client.
 
-It stands apart so that the client can be swapped and faked: six verbs over plain documents, every write counted, every failure one of
+It stands apart so that the client can be swapped and faked: a few verbs over plain documents, every write counted and paced, every failure one of
 `errors`. All writes of objects are server-side apply under one field manager: the whole set of fields we own is sent each time, and what
 we leave out is taken back. It must never decide anything, nor read what it writes.
 """
 
-import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote, urlencode
 
 import aiohttp
+import msgspec
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from yarl import URL
 
 from aion.controller import errors, metrics
+from aion.controller.budget import Budget
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -52,11 +54,15 @@ CONFIG_MAPS = Resource("v1", "configmaps", "ConfigMap")
 SERVICES = Resource("v1", "services", "Service")
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
+NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
+DISRUPTION_BUDGETS = Resource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
+LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
 
 BY_KIND = {
     r.kind: r
     for r in (
         AGENTS, TOOLS, POLICIES, PODS, NODES, SECRETS, CONFIG_MAPS, SERVICES, SERVICE_ACCOUNTS, DEPLOYMENTS,
+        NETWORK_POLICIES, DISRUPTION_BUDGETS, LEASES,
     )
 }  # fmt: skip
 
@@ -89,13 +95,25 @@ class Cluster(Protocol):
 
 
 class Kube:
-    """`Cluster` over the real client."""
+    """`Cluster` over the real client's credentials. `budget` paces the writes; while `may_write` says no, none is sent."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(
+        self, client: ApiClient, *, budget: Budget | None = None, may_write: Callable[[], bool] = lambda: True
+    ) -> None:
         self._client = client
+        self._budget = budget
+        self._may_write = may_write
+        # The client's own session would look for a proxy and a .netrc in two threads for each request.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=client.rest_client.ssl_context),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
+            headers={"User-Agent": FIELD_MANAGER},
+        )
 
     @classmethod
-    async def connect(cls, *, kubeconfig: str = "") -> "Kube":
+    async def connect(
+        cls, *, kubeconfig: str = "", budget: Budget | None = None, may_write: Callable[[], bool] = lambda: True
+    ) -> "Kube":
         """In the cluster by the Pod's ServiceAccount, elsewhere by the kubeconfig (KUBECONFIG, else the home's)."""
         configuration = Configuration()
         try:
@@ -107,12 +125,11 @@ class Kube:
             if kubeconfig:
                 raise
             await config.load_kube_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
-        client = ApiClient(configuration)
-        client.user_agent = FIELD_MANAGER
-        return cls(client)
+        return cls(ApiClient(configuration), budget=budget, may_write=may_write)
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._session.close()
         await self._client.close()  # type: ignore[no-untyped-call]
 
     async def apply(self, document: Document, *, subresource: str = "") -> Document:
@@ -170,6 +187,16 @@ class Kube:
             content_type="application/merge-patch+json",
         )
 
+    async def put(self, document: Document) -> Document:
+        """Create a Lease, or replace it at its metadata.resourceVersion; raises Conflict, NotFound.
+
+        Beside budget and term: the election must get through while everything else waits, and it is what the term hangs on.
+        """
+        meta = document["metadata"]
+        there = meta["name"] if meta.get("resourceVersion") else ""
+        path = BY_KIND[document["kind"]].path(meta["namespace"], there)
+        return await self._send("PUT" if there else "POST", path, query={"fieldManager": FIELD_MANAGER}, body=document)
+
     async def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
         """Every object of the kind, page after page."""
         query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
@@ -195,12 +222,19 @@ class Kube:
         body: Document | None = None,
         content_type: str = JSON,
     ) -> Document:
+        if self._budget is not None:
+            await self._budget.take()
+        if not self._may_write():
+            msg = "not sent: this process does not hold the Lease"
+            raise errors.Unreachable(msg, code=0)
         code = "error"
         try:
             answer = await self._send(method, path, query=query, body=body, content_type=content_type)
             code = "2xx"
         except errors.KubeError as error:
             code = str(error.code)
+            if self._budget is not None and error.code in (429, 503) and error.retry_after:
+                self._budget.pause(error.retry_after)
             raise
         else:
             return answer
@@ -217,19 +251,22 @@ class Kube:
         content_type: str = JSON,
         accept: str = JSON,
     ) -> dict[str, Any]:
+        configuration = self._client.configuration
         headers = {"Accept": accept, "Content-Type": content_type}
         # Asked for anew on each request: the client re-reads a rotated ServiceAccount token here.
-        method, url, headers, _, _ = await self._client.param_serialize(
-            method,
-            path + (f"?{urlencode(query)}" if query else ""),
-            header_params=headers,
-            auth_settings=["BearerToken"],
-        )
+        if bearer := (await configuration.auth_settings()).get("BearerToken"):
+            headers["Authorization"] = str(bearer["value"])
+        url = URL(configuration.host + path + (f"?{urlencode(query)}" if query else ""), encoded=True)
         try:
-            answer = await self._client.rest_client.request(  # type: ignore[no-untyped-call]
-                method, url, headers=headers, body=body, _request_timeout=REQUEST_TIMEOUT_S
-            )
-            data = await answer.read()
+            async with self._session.request(
+                method,
+                url,
+                headers=headers,
+                data=None if body is None else msgspec.json.encode(body),
+                proxy=configuration.proxy,
+                server_hostname=configuration.tls_server_name,
+            ) as answer:
+                data = await answer.read()
         except (aiohttp.ClientError, OSError) as error:
             msg = f"the API server did not answer {method} {path}: {error!r}"
             raise errors.Unreachable(msg, code=0) from error
@@ -238,8 +275,8 @@ class Kube:
 
 def _parsed(status: int, data: bytes, *, retry_after: str | None) -> dict[str, Any]:
     try:
-        document = json.loads(data)
-    except ValueError:
+        document = msgspec.json.decode(data)
+    except (msgspec.DecodeError, ValueError):
         document = {"message": data[:200].decode("utf-8", "replace")}
     if 200 <= status < 300:
         return dict(document)
