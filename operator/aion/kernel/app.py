@@ -50,6 +50,8 @@ TOOLS = "/apis/aion.os/v1/tools"
 
 _log = structlog.get_logger()
 
+CANCEL_AGAIN_S = 0.2
+
 Work = Callable[[], Coroutine[None, None, None]]
 
 
@@ -90,13 +92,20 @@ class Kernel:
                 finally:
                     self.bus.end()
                     await server.close(within_s=grace_s)
-                    for task in running:
-                        task.cancel()
+                    await _end(running)
         finally:
             await self.recorder.close()
             await self.tools.close()
             await self.store.close()
             await asyncio.to_thread(self.tracer.close)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they are over: in Python 3.11 a write of redis-py's may lose a cancel that meets its end."""
+    while left := [task for task in tasks if not task.done()]:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=CANCEL_AGAIN_S)
 
 
 def assemble(

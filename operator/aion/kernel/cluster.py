@@ -139,6 +139,8 @@ class ApiServer:
                     for line in lines:
                         if line:
                             yield msgspec.json.decode(line, type=WatchEvent)
+                if rest:
+                    raise ApiError(0, f"the watch on {path} broke off in the middle of an event")
         except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as failed:
             raise ApiError(0, f"{type(failed).__name__}: {failed}") from failed
 

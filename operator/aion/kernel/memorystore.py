@@ -72,7 +72,8 @@ class MemoryStore:
         grown = self._grown
         if after >= self._newest and wait_s > 0:
             try:
-                await asyncio.wait_for(grown.wait(), wait_s)
+                async with asyncio.timeout(wait_s):  # not wait_for: in 3.11 it swallows a cancel that meets the event
+                    await grown.wait()
             except TimeoutError:
                 return []
         behind = min(len(self._rows), max(0, self._newest - after))

@@ -31,10 +31,18 @@ def free_port():
         return free.getsockname()[1]
 
 
+def answers(client):
+    try:
+        return client.ping()
+    except RedisDown:
+        return False
+
+
 @dataclass
 class RedisServer:
     port: int
     folder: Path
+    password: str = ""
     process: subprocess.Popen | None = None
 
     @property
@@ -46,15 +54,15 @@ class RedisServer:
         if binary is None:
             pytest.fail("redis-server is not installed: apt-get install -y redis-server", pytrace=False)
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        if self.password:
+            options += ["--requirepass", self.password]
         with (self.folder / "redis.log").open("ab") as log:
             self.process = subprocess.Popen([binary, *options], cwd=self.folder, stdout=log, stderr=log)
-        with Redis(port=self.port) as client:
+        with Redis(port=self.port, password=self.password or None) as client:
             for _ in range(200):
-                try:
-                    client.ping()
+                if answers(client):
                     return
-                except RedisDown:
-                    time.sleep(0.02)
+                time.sleep(0.02)
         pytest.fail(f"redis-server did not answer: {(self.folder / 'redis.log').read_text()}", pytrace=False)
 
     def stop(self):
@@ -69,8 +77,8 @@ class RedisServer:
 
 
 @contextmanager
-def redis_running(folder):
-    server = RedisServer(free_port(), folder)
+def redis_running(folder, *, port=None, password=""):
+    server = RedisServer(port or free_port(), folder, password)
     try:
         server.start()
         yield server

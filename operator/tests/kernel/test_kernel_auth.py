@@ -68,7 +68,12 @@ async def test_without_one_of_its_headers_it_is_no_signature(authority, name):
 
 @pytest.mark.parametrize(
     "over",
-    [{"secret": b"wrong"}, {"key_id": "other"}, {"tenant": "nobody", "agent_id": "agent://nobody/a"}, {"tenant": "../x"}],
+    [
+        {"secret": b"wrong"},
+        {"key_id": "other"},
+        {"tenant": "nobody", "agent_id": "agent://nobody/a"},
+        {"tenant": "../x"},
+    ],
 )
 async def test_a_wrong_key_and_an_unknown_tenant_are_the_same_refusal(authority, over):
     wrong = await refused(authority, asked(proof(**{"agent_id": "", **over})), errors.BadSignature)
