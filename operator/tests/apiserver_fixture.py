@@ -1,7 +1,7 @@
 """A real etcd and API server for tests: started on free loopback ports, stopped by process id.
 
-It stands apart because several packages test against it, and because only a real API server knows what a CRD's schema, CEL and
-server-side apply do. There is no kubelet, scheduler or controller-manager behind it: a test plays them where it needs them.
+It stands apart because several packages test against it and `e2e/scale` measures on it, and because only a real API server knows
+what a CRD's schema, CEL and server-side apply do. There is no kubelet, scheduler or controller-manager behind it: a test plays them where it needs them.
 It must never skip in silence: without the binary it fails and says how to get one.
 """
 
@@ -79,7 +79,8 @@ def _certificates(at: Path) -> None:
     _openssl("ec", "-in", "sa.key", "-pubout", "-out", "sa.pub", cwd=at)
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on now."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [sock.getsockname()[1] for sock in held]
     for sock in held:
@@ -160,20 +161,24 @@ def _kubeconfig(at: Path, url: str) -> str:
     )
 
 
-@pytest.fixture(scope="session")
-def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    """One real etcd + kube-apiserver for the whole test session; tests keep apart by namespace."""
+def prepare(at: Path) -> ApiServer:
+    """A server that is not started yet: its certificates, kubeconfig and ports. Whoever starts it stops it."""
     exe = binary()
-    at = tmp_path_factory.mktemp("apiserver")
     _certificates(at)
-    client, peer, secure = _free_ports(3)
+    client, peer, secure = free_ports(3)
     url = f"https://127.0.0.1:{secure}"
     (at / "kubeconfig").write_text(_kubeconfig(at, url))
-    server = ApiServer(
+    return ApiServer(
         url=url, ca=at / "ca.crt", cert=at / "admin.crt", key=at / "admin.key", kubeconfig=at / "kubeconfig", binary=exe,
         folder=at, etcd_url=f"http://127.0.0.1:{client}",
         peer_url=f"http://127.0.0.1:{peer}", processes={}, kubectl_argv=(str(exe), "kubectl"),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def apiserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
+    """One real etcd + kube-apiserver for the whole test session; tests keep apart by namespace."""
+    server = prepare(tmp_path_factory.mktemp("apiserver"))
     try:
         start(server, "etcd", etcd_argv(server))
         start(server, "kube-apiserver", apiserver_argv(server))
