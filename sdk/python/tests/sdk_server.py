@@ -115,12 +115,12 @@ class Server:
 
     def _serve(self, conn: socket.socket) -> None:
         if self._context:
-            try:
-                conn = self._context.wrap_socket(conn, server_side=True)
-            except OSError:
-                conn.close()
-                return
+            conn = self._context.wrap_socket(conn, server_side=True, do_handshake_on_connect=False)
             self._open.append(conn)
+            try:
+                conn.do_handshake()
+            except (OSError, ValueError):
+                return
         file = conn.makefile("rb")
         try:
             while (line := file.readline()) and self._one(conn, file, line):

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 from sdk_server import ME, PEM, Server, ok
 
-from aion_sdk import AsyncAgent, async_connection, errors
+from aion_sdk import AsyncAgent, async_connection, attempt, errors
 
 
 def echo(conn, request):
@@ -146,6 +146,16 @@ def test_cancelling_at_every_await_of_the_first_call_leaves_no_socket_open(
     with Server([echo], gw if over == "unix" else None, tls=over == "tls") as server:
         in_a_loop(new_loop, main())
     gc.collect()
+
+
+async def test_a_connection_that_is_gone_is_never_waited_for(gw: Path):
+    with Server([echo], gw):
+        loop = asyncio.get_running_loop()
+        _, conversation = await loop.create_unix_connection(async_connection.Conversation, str(gw))
+        conversation.abort()
+        await asyncio.sleep(0.01)
+        with pytest.raises(attempt.Unsent):
+            await asyncio.wait_for(conversation.ask(b"POST", deadline=time.monotonic() + 5), 1)
 
 
 async def test_a_timeout_around_the_call_is_obeyed_at_once(gw: Path):
