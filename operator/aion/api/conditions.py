@@ -24,6 +24,8 @@ GATEWAY_READY: Final = "GatewayReady"
 READY: Final = "Ready"
 SUSPENDED: Final = "Suspended"
 PREEMPTED: Final = "Preempted"
+TOOLS_FOUND: Final = "ToolsFound"
+IN_USE: Final = "InUse"
 RECONCILING: Final = "Reconciling"
 STALLED: Final = "Stalled"
 
@@ -37,6 +39,8 @@ TYPES: Final = (
     READY,
     SUSPENDED,
     PREEMPTED,
+    TOOLS_FOUND,
+    IN_USE,
     RECONCILING,
     STALLED,
 )
@@ -48,6 +52,8 @@ SERVING: Final = "Serving"
 SCHEDULED: Final = "Scheduled"
 BOUND: Final = "Bound"
 PROFILE_INSTALLED: Final = "ProfileInstalled"
+NAMED_BY_AGENTS: Final = "NamedByAgents"
+ALL_FOUND: Final = "AllFound"
 
 # Reasons while on the way
 CREATING: Final = "Creating"
@@ -67,6 +73,7 @@ UNSUPPORTED_ENTRY: Final = "UnsupportedEntry"
 SOURCE_NOT_FOUND: Final = "SourceNotFound"
 PROFILE_NOT_FOUND: Final = "ProfileNotFound"
 NAME_CONFLICT: Final = "NameConflict"
+TOOL_NOT_FOUND: Final = "ToolNotFound"
 UNSCHEDULABLE: Final = "Unschedulable"
 RESOURCES_EXCEED_NODES: Final = "ResourcesExceedNodes"
 PROFILE_NOT_ON_NODE: Final = "ProfileNotOnNode"

@@ -37,7 +37,7 @@ def compile_grant(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revisi
             allowed.append(name)
 
     granted: dict[str, grant.ToolGrant] = {}
-    for tool in sorted(tools, key=lambda each: each.name):
+    for tool in sorted(tools, key=lambda each: each.seniority):
         if tool.namespace != agent.namespace or tool.tool_name in granted:
             continue
         if spec.tools is not None and tool.name not in spec.tools:
@@ -56,7 +56,7 @@ def compile_grant(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revisi
         version=spec.version,
         capabilities=tuple(capabilities),
         syscalls=tuple(allowed),
-        tools=tuple(granted.values()),
+        tools=tuple(sorted(granted.values(), key=lambda each: each.name)),
         fetch=tuple(grant.FetchRule(host.host, host.ports, host.private) for host in bundle.egress.allow),
         limits=grant.Limits(
             syscall_timeout_ms=bundle.limits.syscall_timeout_ms,

@@ -23,6 +23,7 @@ PART_OF = "app.kubernetes.io/part-of"
 VERSION_LABEL = "app.kubernetes.io/version"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "aion-os"
+NAMESPACE = "kubernetes.io/metadata.name"  # on every namespace, by the API server: its own name
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 
 CONTROLLER = "aion-controller"  # field managers

@@ -183,6 +183,11 @@ class Tool(meta.Kind):
         """The base URL of the Tool's runner."""
         return labels.tool_endpoint(self.name, self.namespace, port=toolcall.PORT)
 
+    @property
+    def seniority(self) -> tuple[str, str]:
+        """Of two Tools that agents would call by one name, the one that sorts first has it: the elder."""
+        return self.metadata.creation_timestamp or "", self.name
+
     def input_schema(self) -> dict[str, Any]:
         """The JSON Schema of the parameters; the short form takes no parameter that it does not name."""
         return _schema(self.spec.io.input, closed=True) or schema.ANYTHING

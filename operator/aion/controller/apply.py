@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from aion.controller import errors, sealed
-from aion.controller.kube import PODS, Cluster
+from aion.controller.kube import BY_KIND, PODS, Cluster
 from aion.controller.plan import Plan
 from aion.controller.sealed import Document
 
@@ -45,6 +45,11 @@ class Applier:
         for pod in plan.delete:
             if not await self._cluster.delete(PODS, namespace=pod.namespace, name=pod.name, uid=pod.uid):
                 self._memory.gone(PODS.kind, pod.uid)  # a watch has lost that deletion
+        for child in plan.prune:
+            if not await self._cluster.delete(
+                BY_KIND[child.kind], namespace=child.namespace, name=child.name, uid=child.uid
+            ):
+                self._memory.gone(child.kind, child.uid)
         if plan.keys_in:
             await self._keys(plan.keys_in)
         for document in plan.apply:

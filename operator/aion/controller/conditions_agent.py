@@ -4,6 +4,7 @@ Apart from the plan, which decides what to do; here is only what to say. `Ready`
 It must never say Reconciling and Stalled at once, nor leave out Ready.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from aion.api import conditions
@@ -24,12 +25,14 @@ class Standing:
     nodes: tuple[NodeView, ...]
     suspended: bool
     bound: Condition
+    tools_found: Condition | None = None
 
 
 def of(standing: Standing) -> tuple[Condition, ...]:
     """Every condition of an accepted Agent but their times."""
     accepted = conditions.true(conditions.ACCEPTED, conditions.VALID, "The spec is valid.")
     told = [accepted, standing.bound, _profile(standing), *_placed(standing.pod), *_gateway(standing)]
+    told += [standing.tools_found] if standing.tools_found else []
     if standing.suspended:
         told.append(conditions.true(conditions.SUSPENDED, conditions.BY_REQUEST, _SUSPENDED))
     return (*told, *readiness.of(standing.finding, reason=conditions.RUNNING, message=_running(standing.pod)))
@@ -44,6 +47,17 @@ def refused(refusal: Refusal, *, running: PodView | None) -> tuple[Condition, ..
         conditions.false(conditions.ACCEPTED, refusal.reason, refusal.message),
         *readiness.of(Finding(refusal.reason, said, stuck=True), reason="", message=""),
     )
+
+
+def tools(named: tuple[str, ...] | None, there: Collection[str]) -> Condition | None:
+    """Whether the Tools that spec.tools names exist; None where it names none. An Agent runs without them, and is told at each call."""
+    if not named:
+        return None
+    missing = [name for name in named if name not in there]
+    if not missing:
+        return conditions.true(conditions.TOOLS_FOUND, conditions.ALL_FOUND, "Every Tool of spec.tools exists.")
+    said = f"spec.tools names {', '.join(missing)}, and the namespace has no such Tool. Create it, or take the name out: calls end with E_NO_TOOL."
+    return conditions.false(conditions.TOOLS_FOUND, conditions.TOOL_NOT_FOUND, said)
 
 
 _SUSPENDED = "spec.operatingMode is Suspended: no Pod runs. Set it to Running to resume."

@@ -23,6 +23,7 @@ class Standing:
     finding: Finding | None
     needs: Needs
     nodes: tuple[NodeView, ...]
+    users: tuple[str, ...] = ()
 
     @property
     def ready(self) -> int:
@@ -33,6 +34,7 @@ class Standing:
 def of(standing: Standing) -> tuple[Condition, ...]:
     """Every condition of an accepted Tool but their times."""
     told = [conditions.true(conditions.ACCEPTED, conditions.VALID, "The spec is valid."), _profile(standing)]
+    told += in_use(standing.users)
     finding = standing.finding
     if standing.wanted == 0:
         finding = Finding(conditions.BY_REQUEST, "spec.replicas is 0: no Pod runs, and calls fail. Raise it to serve.")
@@ -45,13 +47,23 @@ def of(standing: Standing) -> tuple[Condition, ...]:
     return (*told, *_ready(finding, standing))
 
 
-def refused(refusal: Refusal, *, serving: int) -> tuple[Condition, ...]:
+def in_use(users: tuple[str, ...]) -> tuple[Condition, ...]:
+    """Which Agents name the Tool: deleting it would take it from them. The message changes only when the first three do."""
+    if not users:
+        return ()
+    first = ", ".join(users[:3]) + (" and others" if len(users) > 3 else "")
+    said = f"Named in spec.tools of {first}. Deleted, it is missing there: their condition ToolsFound says so."
+    return (conditions.true(conditions.IN_USE, conditions.NAMED_BY_AGENTS, said),)
+
+
+def refused(refusal: Refusal, *, serving: int, users: tuple[str, ...] = ()) -> tuple[Condition, ...]:
     """The conditions of a Tool whose spec is not accepted; `serving` Pods of its last good spec go on."""
     said = refusal.message
     if serving:
         said += f" Until then the last good spec serves, by {serving} Pod{'s' if serving > 1 else ''}."
     return (
         conditions.false(conditions.ACCEPTED, refusal.reason, refusal.message),
+        *in_use(users),
         *readiness.of(Finding(refusal.reason, said, stuck=True), reason="", message=""),
     )
 

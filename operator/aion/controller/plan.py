@@ -10,7 +10,7 @@ from typing import Any
 
 from aion.api import labels
 from aion.api.conditions import Condition
-from aion.controller import outcome
+from aion.controller import outcome, views
 from aion.controller.outcome import Outcome
 from aion.controller.sealed import Document
 from aion.controller.views import ChildView, PodView
@@ -18,13 +18,14 @@ from aion.controller.views import ChildView, PodView
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`delete` first, then `apply` in its order, then the status out of `conditions` and `facts`.
+    """`delete` and `prune` first, then `apply` in its order, then the status out of `conditions` and `facts`.
 
     `keys_in` names the namespace whose key Secret must exist before the children. `facts` is the rest of the status; a field
     that it leaves out is taken back. No conditions: the status is left as it is.
     """
 
     delete: tuple[PodView, ...] = ()
+    prune: tuple[ChildView, ...] = ()
     apply: tuple[Document, ...] = ()
     keys_in: str = ""
     conditions: tuple[Condition, ...] = ()
@@ -34,11 +35,11 @@ class Plan:
     @property
     def idle(self) -> bool:
         """Nothing is to be done to any child."""
-        return not self.delete and not self.apply
+        return not self.delete and not self.prune and not self.apply
 
 
 def present(document: Document, children: Iterable[ChildView]) -> bool:
     """Whether the child is there already, just as it would be applied."""
     meta = document["metadata"]
-    wanted = (document["kind"], meta["name"], meta["labels"][labels.TEMPLATE_HASH])
-    return any((child.kind, child.name, child.template_hash) == wanted for child in children)
+    wanted = (document["kind"], meta["name"], meta["labels"][labels.TEMPLATE_HASH], views.exactly(document))
+    return any((child.kind, child.name, child.template_hash, child.spec) == wanted for child in children)

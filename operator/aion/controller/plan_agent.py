@@ -115,7 +115,15 @@ def _accepted(
 
     bound = binding.of(model, holder=seen.policy, held=held)
     standing = Standing(
-        pod=current, finding=finding, needs=needs, nodes=seen.nodes, suspended=suspended, bound=bound.condition
+        pod=current,
+        finding=finding,
+        needs=needs,
+        nodes=seen.nodes,
+        suspended=suspended,
+        bound=bound.condition,
+        tools_found=conditions_agent.tools(
+            model.spec.tools, {tool.key.name for tool in seen.tools if not tool.deleting}
+        ),
     )
     shown = {"podName": name, **_whereabouts(current)} if not suspended else {}
     return Plan(

@@ -1,14 +1,17 @@
-"""What should exist for one Tool: its Service and its Deployment, which keeps the Pods. Pure.
+"""What should exist for one Tool: its Service, its Deployment, which keeps the Pods, and what guards them. Pure.
 
 Apart from the Agent's plan because here the Pods are the Deployment controller's business: a Tool's Pods are alike and may overlap, so that a
-changed Tool goes on serving while it is replaced. What we do is keep the two objects as they should be, and read the Pods to say why they
-are not ready. A spec that is refused changes nothing: what served before serves on. It must never delete anything.
+changed Tool goes on serving while it is replaced. What we do is keep the objects as they should be, and read the Pods to say why they
+are not ready. A spec that is refused changes nothing: what served before serves on. Of two Tools by one name the elder serves. It must never delete
+anything but a disruption budget, which one Pod alone would be locked by.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
 
 from aion.api import conditions, labels
+from aion.api.shape import InvalidManifest
+from aion.api.tool import Tool
 from aion.controller import accept, conditions_tool, diagnosis, outcome, refusals, render_tool
 from aion.controller.accept import Refusal
 from aion.controller.conditions_tool import Standing
@@ -18,7 +21,7 @@ from aion.controller.plan import Plan, present
 from aion.controller.sealed import Document
 from aion.controller.settings import Settings
 from aion.controller.store import Observed
-from aion.controller.views import DeploymentView, PodView
+from aion.controller.views import DeploymentView, PodView, RootView
 
 NET_S = 60.0
 
@@ -30,10 +33,14 @@ def plan(seen: Observed, *, settings: Settings, profiles: Mapping[str, str], now
         return Plan(outcome=outcome.Gone() if root is None else outcome.Done())
     accepted = accept.tool(root, settings=settings, profiles=profiles)
     if isinstance(accepted, Refusal):
-        serving = sum(pod.ready for pod in seen.pods)
-        told = conditions_tool.refused(accepted, serving=serving)
-        return Plan(conditions=told, facts=_facts(seen), outcome=outcome.Stalled(accepted.message))
+        return _refused(accepted, seen)
     model, recipe = accepted
+    if elder := _elder(model, seen.tools):
+        refusal = Refusal(
+            conditions.NAME_CONFLICT,
+            f"Agents call Tool {elder} by the name {model.tool_name} already. Give this one another spec.toolName, or delete the other.",
+        )
+        return _refused(refusal, seen)
     service, deployment = render_tool.children(recipe, settings=settings)
     template = deployment["spec"]["template"]
     pod_hash = template["metadata"]["labels"][labels.TEMPLATE_HASH]
@@ -43,15 +50,39 @@ def plan(seen: Observed, *, settings: Settings, profiles: Mapping[str, str], now
     apply: list[Document] = [] if present(service, seen.children) else [service]
     if not _as_wanted(seen.deployment, deployment):
         apply.append(deployment)
+    guards = render_tool.guards(recipe, settings=settings)
+    apply = [*(guard for guard in guards if not present(guard, seen.children)), *apply]
+    kinds = {guard["kind"] for guard in guards}
     finding, again = _finding(seen, pods, wanted=recipe.replicas, needs=needs, now=now)
-    standing = Standing(pods=pods, wanted=recipe.replicas, finding=finding, needs=needs, nodes=seen.nodes)
+    standing = Standing(
+        pods=pods, wanted=recipe.replicas, finding=finding, needs=needs, nodes=seen.nodes, users=seen.users
+    )
     return Plan(
+        prune=tuple(c for c in seen.children if c.kind == "PodDisruptionBudget" and c.kind not in kinds),
         apply=tuple(apply),
         keys_in=root.key.namespace if apply or finding is not None else "",
         conditions=conditions_tool.of(standing),
         facts={"endpoint": model.endpoint, **_facts(seen)},
         outcome=_outcome(finding, again),
     )
+
+
+def _refused(refusal: Refusal, seen: Observed) -> Plan:
+    serving = sum(pod.ready for pod in seen.pods)
+    told = conditions_tool.refused(refusal, serving=serving, users=seen.users)
+    return Plan(conditions=told, facts=_facts(seen), outcome=outcome.Stalled(refusal.message))
+
+
+def _elder(tool: Tool, others: tuple[RootView, ...]) -> str | None:
+    """The Tool that agents reach by this one's name, by the rule of the grants: the one that was there first."""
+    for other in others:
+        try:
+            model = Tool.from_cluster(other.document)
+        except InvalidManifest:
+            continue
+        if not other.deleting and model.tool_name == tool.tool_name and model.seniority < tool.seniority:
+            return model.name
+    return None
 
 
 def _as_wanted(held: DeploymentView | None, wanted: Document) -> bool:

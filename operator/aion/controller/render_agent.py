@@ -49,7 +49,7 @@ def pod(recipe: AgentRecipe, *, settings: Settings) -> Document:
     meta = sealed.metadata(recipe.key, name="", labels={**theirs, **ours}, uid=recipe.uid)
     noted = {**recipe.annotations, **({labels.SOURCE_DIGEST: recipe.source_digest} if recipe.source_digest else {})}
     meta |= {"annotations": noted} if noted else {}
-    digest = sealed.digest([meta, spec])
+    digest = views.digest([meta, spec])
     meta["name"] = f"{recipe.key.name}-{digest}"
     meta["labels"][labels.TEMPLATE_HASH] = digest
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}

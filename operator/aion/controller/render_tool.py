@@ -1,11 +1,11 @@
-"""A Tool's children as documents: a Deployment of sealed Pods and the Service in front of them. Pure.
+"""A Tool's children as documents: a Deployment of sealed Pods, the Service in front of them, and who may come near. Pure.
 
 The shape is the Agent's Pod turned around: here the *tool* makes the socket and the runner comes to it, so that the tool's code needs no
 right but to answer. It must never mount the tenant's keys into the tool's container.
 """
 
 from aion.api import labels
-from aion.controller import sealed
+from aion.controller import sealed, views
 from aion.controller.recipes import Document, ToolRecipe
 from aion.controller.settings import Settings
 
@@ -42,13 +42,47 @@ def children(recipe: ToolRecipe, *, settings: Settings) -> tuple[Document, Docum
             "template": {"metadata": {"labels": dict(worn)}, "spec": _pod_spec(recipe, settings=settings)},
         },
     }
-    digest = sealed.digest([service, deployment])
+    digest = views.digest([service, deployment])
     for document in (service, deployment):
         document["metadata"]["labels"] = {**worn, labels.TEMPLATE_HASH: digest}
-    deployment["spec"]["template"]["metadata"]["labels"][labels.TEMPLATE_HASH] = sealed.digest(
+    deployment["spec"]["template"]["metadata"]["labels"][labels.TEMPLATE_HASH] = views.digest(
         deployment["spec"]["template"]
     )
     return service, deployment
+
+
+def guards(recipe: ToolRecipe, *, settings: Settings) -> tuple[Document, ...]:
+    """Who reaches the Tool's Pods, what they reach (nothing), and how many may be evicted at once.
+
+    Every default of the API is spelled out: what is stored is what was sent, so that an edit by hand is seen (see `views.EXACT`).
+    """
+    worn = labels.of_tool(recipe.key.name)
+    selector = {"matchLabels": {labels.TOOL: recipe.key.name, labels.MANAGED_BY: labels.MANAGER}}
+    meta = sealed.metadata(recipe.key, name=labels.tool_object(recipe.key.name), labels=worn, uid=recipe.uid)
+    kernel = {
+        "namespaceSelector": {"matchLabels": {labels.NAMESPACE: settings.release_namespace}},
+        "podSelector": {"matchLabels": {labels.NAME: "aion-kernel"}},
+    }
+    agents = {"podSelector": {"matchExpressions": [{"key": labels.AGENT, "operator": "Exists"}]}}
+    fence: Document = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": meta,
+        "spec": {
+            "podSelector": selector,
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}], "from": [agents, kernel]}],
+        },
+    }
+    if recipe.replicas < 2:
+        return (sealed.marked(fence),)
+    budget: Document = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": meta,
+        "spec": {"maxUnavailable": 1, "selector": selector},
+    }
+    return sealed.marked(fence), sealed.marked(budget)
 
 
 def _pod_spec(recipe: ToolRecipe, *, settings: Settings) -> Document:

@@ -5,13 +5,11 @@ It stands apart so that a security reviewer reads the whole confinement of a Pod
 """
 
 import copy
-import hashlib
-import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from aion.api import labels as names
-from aion.controller.views import LABEL_PROFILE, Key
+from aion.controller.views import LABEL_PROFILE, Key, digest
 
 Document: TypeAlias = dict[str, Any]
 
@@ -131,9 +129,3 @@ def probes(port: int) -> Document:
 def env(values: Mapping[str, str]) -> list[Document]:
     """Plain variables, in the order given; empty ones are left out."""
     return [{"name": name, "value": value} for name, value in values.items() if value]
-
-
-def digest(document: object) -> str:
-    """Ten hex digits of the sha256 over the canonical JSON: 40 bits, for one Agent's handful of templates."""
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:10]

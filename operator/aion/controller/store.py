@@ -26,6 +26,8 @@ _PROJECT: dict[str, Callable[[Document], View]] = {
     "Deployment": views.deployment,
     "ServiceAccount": views.child,
     "Service": views.child,
+    "NetworkPolicy": views.child,
+    "PodDisruptionBudget": views.child,
     "Node": views.node,
 }
 
@@ -41,6 +43,8 @@ class Observed:
     children: frozenset[ChildView] = frozenset()
     nodes: tuple[NodeView, ...] = ()
     policy: RootView | None = None  # the Policy that holds the pointer
+    tools: tuple[RootView, ...] = ()  # the Tools of the namespace, of a Tool's or an Agent's plan
+    users: tuple[str, ...] = ()  # the Agents that name this Tool in spec.tools
     source: Source | None = None  # the files of an Agent that names some; read beside the store
 
 
@@ -51,6 +55,8 @@ class Store:
         self._pointer = pointer
         self._by_uid: dict[str, dict[str, View]] = {kind: {} for kind in _PROJECT}
         self._roots: dict[Key, RootView] = {}
+        self._homes: dict[str, dict[Key, RootView]] = defaultdict(dict)
+        self._tools: dict[str, dict[Key, RootView]] = defaultdict(dict)  # few, where Agents may be thousands
         self._versions: dict[str, int] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
         self._children: dict[Key, dict[str, PodView | DeploymentView | ChildView]] = defaultdict(dict)
@@ -80,7 +86,8 @@ class Store:
             return self._node_changed(before, view)
         if isinstance(view, RootView) and view.key == self._pointer:
             return {view.key} | self._pointer_moved(before, view)
-        return self._keys(view) | (self._keys(before) if before is not None else set())
+        concerned = self._neighbours(before, view)
+        return concerned | self._keys(view) | (self._keys(before) if before is not None else set())
 
     def remove(self, kind: str, uid: str) -> set[Key]:
         """Forget an object that is gone, for good: a uid never returns."""
@@ -94,7 +101,7 @@ class Store:
         self._unlink(uid, view)
         if isinstance(view, RootView) and view.key == self._pointer:
             return {view.key, *self._agents()}
-        return self._keys(view)
+        return self._keys(view) | self._neighbours(view, None)
 
     def uids(self, kind: str) -> frozenset[str]:
         """What is held of a kind."""
@@ -106,7 +113,7 @@ class Store:
 
     def inhabited(self, namespace: str) -> bool:
         """Whether any Agent or Tool lives in the namespace."""
-        return any(key.namespace == namespace for key in self._roots if key.kind in ("Agent", "Tool"))
+        return any(key.kind in ("Agent", "Tool") for key in self._homes.get(namespace, ()))
 
     def root(self, key: Key) -> RootView | None:
         """One root object."""
@@ -117,6 +124,7 @@ class Store:
         root = self._roots.get(key)
         children = self._children.get(key, {}).values()
         pods = sorted((c for c in children if isinstance(c, PodView)), key=lambda pod: (pod.name, pod.uid))
+        tools, home = self._tools.get(key.namespace, {}), self._homes.get(key.namespace, {})
         nodes = (n for n in self._by_uid["Node"].values() if isinstance(n, NodeView))
         return Observed(
             root=root,
@@ -126,6 +134,10 @@ class Store:
             children=frozenset(c for c in children if isinstance(c, ChildView)),
             nodes=tuple(sorted(nodes, key=lambda node: node.name)),
             policy=self._roots.get(self._pointer) if self._pointer else None,
+            tools=tuple(tools[each] for each in sorted(tools)),
+            users=tuple(sorted(each.name for each in home if key.name in named_tools(home[each])))
+            if key.kind == "Tool"
+            else (),
         )
 
     def _keys(self, view: View) -> set[Key]:
@@ -148,12 +160,36 @@ class Store:
             return set()
         return self._agents()
 
+    def _neighbours(self, before: View | None, now: View | None) -> set[Key]:
+        """Who else must look when an Agent or a Tool changes: the Tools that it names, and those that share a name with it."""
+        if isinstance(before, RootView) and isinstance(now, RootView) and before.document == now.document:
+            return set()
+        concerned: set[Key] = set()
+        for view in (before, now):
+            if not isinstance(view, RootView):
+                continue
+            home = self._homes.get(view.key.namespace, {})
+            concerned |= {key for name in named_tools(view) if (key := Key("Tool", view.key.namespace, name)) in home}
+            if view.key.kind == "Tool":
+                concerned |= {
+                    key
+                    for key, each in home.items()
+                    if key != view.key
+                    and (called(each) == called(view) if key.kind == "Tool" else view.key.name in named_tools(each))
+                }
+        return concerned
+
     def _agents(self) -> set[Key]:
         return {key for key in self._roots if key.kind == "Agent"}
+
+    def _indexes(self, key: Key) -> tuple[dict[str, dict[Key, RootView]], ...]:
+        return (self._homes, self._tools) if key.kind == "Tool" else (self._homes,)
 
     def _link(self, uid: str, view: View) -> None:
         if isinstance(view, RootView):
             self._roots[view.key] = view
+            for index in self._indexes(view.key):
+                index[view.key.namespace][view.key] = view
         elif not isinstance(view, NodeView) and view.owner:
             self._children[view.owner][uid] = view
 
@@ -161,7 +197,22 @@ class Store:
         if isinstance(view, RootView):
             if self._roots.get(view.key) is view:
                 del self._roots[view.key]
+                for index in self._indexes(view.key):
+                    del index[view.key.namespace][view.key]
+                    if not index[view.key.namespace]:
+                        del index[view.key.namespace]
         elif not isinstance(view, NodeView) and view.owner and (kept := self._children.get(view.owner)) is not None:
             kept.pop(uid, None)
             if not kept:
                 del self._children[view.owner]
+
+
+def named_tools(root: RootView) -> frozenset[str]:
+    """The Tools that an Agent names in spec.tools, of a spec that is not yet accepted; nothing of another kind."""
+    named = root.document["spec"].get("tools") if root.key.kind == "Agent" else None
+    return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
+
+
+def called(tool: RootView) -> str:
+    """What agents call a Tool, of a spec that is not yet accepted."""
+    return str(tool.document["spec"].get("toolName") or tool.key.name)

@@ -27,6 +27,8 @@ SWEPT: tuple[tuple[Resource, str], ...] = (
     (kube.DEPLOYMENTS, labels.SELECTOR),
     (kube.SERVICES, labels.SELECTOR),
     (kube.SERVICE_ACCOUNTS, labels.SELECTOR),
+    (kube.NETWORK_POLICIES, labels.SELECTOR),
+    (kube.DISRUPTION_BUDGETS, labels.SELECTOR),
 )
 """What is watched, and by which label selector."""
 

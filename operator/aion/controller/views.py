@@ -5,6 +5,8 @@ object (Agent, Tool) keeps its spec as it came, since a plan needs all of it; ev
 A view must never hold the whole document, and two equal views mean that nothing a plan could notice has changed.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
@@ -15,6 +17,9 @@ Document: TypeAlias = Mapping[str, Any]
 
 GPU = "nvidia.com/gpu"  # the extended resource, a whole number
 LABEL_PROFILE = "seccomp.aion.os/"  # followed by 16 hex digits of the profile's sha256
+
+EXACT = frozenset({"NetworkPolicy", "PodDisruptionBudget"})
+"""Kinds whose spec we render with every default spelled out."""
 
 _OURS = frozenset(
     {"observedGeneration", "conditions"}
@@ -128,7 +133,11 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class ChildView:
-    """A ServiceAccount or a Service of ours: that it is there, and as which version of what we render."""
+    """A child that is not a Pod nor a Deployment: that it is there, and as which version of what we render.
+
+    `spec` is the digest of what really stands in it, of kinds to which the API server adds nothing: a guard that somebody edited by
+    hand is noticed. Of the others it is empty.
+    """
 
     kind: str
     namespace: str
@@ -136,6 +145,7 @@ class ChildView:
     uid: str
     owner: Key | None
     template_hash: str
+    spec: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +201,7 @@ def root(document: Document) -> RootView:
     """Project an Agent, a Tool or a Policy."""
     meta = document["metadata"]
     kept = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
-    kept |= {field: meta[field] for field in ("labels", "annotations") if meta.get(field)}
+    kept |= {field: meta[field] for field in ("creationTimestamp", "labels", "annotations") if meta.get(field)}
     return RootView(
         key=Key(document["kind"], meta["namespace"], meta["name"]),
         uid=meta["uid"],
@@ -251,10 +261,23 @@ def deployment(document: Document) -> DeploymentView:
 
 
 def child(document: Document) -> ChildView:
-    """Project a ServiceAccount or a Service."""
+    """Project what is neither a root nor a Pod, a Deployment or a Node."""
     meta = document["metadata"]
-    digest = (meta.get("labels") or {}).get(labels.TEMPLATE_HASH, "")
-    return ChildView(document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta), digest)
+    hashed = (meta.get("labels") or {}).get(labels.TEMPLATE_HASH, "")
+    return ChildView(
+        document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta), hashed, exactly(document)
+    )
+
+
+def exactly(document: Document) -> str:
+    """The digest of the spec, of a kind that the API server stores as it was sent; else empty."""
+    return digest(document.get("spec") or {}) if document["kind"] in EXACT else ""
+
+
+def digest(document: object) -> str:
+    """Ten hex digits of the sha256 over the canonical JSON: 40 bits, for one root's handful of templates."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
 def node(document: Document) -> NodeView:

@@ -16,8 +16,8 @@ KIND_PAGES = [ROOT / f"crds/{kind.names.singular}.md" for kind in crds.KINDS]
 CHAPTERS = [ROOT / "crds/README.md", ROOT / "policies/README.md"]
 PAGES = [*CHAPTERS, *KIND_PAGES, ROOT / "sdk/contract/README.md"]
 WRITTEN = {  # the kinds whose conditions a controller writes today, and what it may say of each
-    "agent": set(conditions.TYPES),
-    "tool": {"Ready", "Reconciling", "Stalled", "Accepted", "ProfileReady", "Suspended"},
+    "agent": set(conditions.TYPES) - {"InUse"},
+    "tool": {"Ready", "Reconciling", "Stalled", "Accepted", "ProfileReady", "Suspended", "InUse"},
     "policy": {"Ready", "Stalled", "Accepted"},
     "tenant": {"Ready"},
     "sandboxprofile": {"Ready"},
@@ -53,7 +53,7 @@ def test_every_reason_is_explained_on_some_page_and_no_other_is():
 def test_a_reason_that_asks_for_an_action_says_which():
     said = explained(ROOT / "crds/agent.md", "Reason")
     quiet = {reason for reason, (_, act) in said.items() if not act}
-    assert quiet == {"Valid", "Running", "Serving", "Scheduled", "ProfileInstalled"}
+    assert quiet == {"Valid", "Running", "Serving", "Scheduled", "ProfileInstalled", "AllFound"}
 
 
 @pytest.mark.parametrize("kind", sorted(WRITTEN))

@@ -26,12 +26,14 @@ SPECS = st.sampled_from(
         {"source": {"configMap": "src"}},
         {"resources": {"gpu": "optional"}, "capabilities": {"gpu": True}},
         {"resources": {"cpu": "64"}},
+        {"tools": ["t", "rival"]},
     ]
 )
 CRASHED = {"exitCode": 127, "reason": "Error", "message": "aion-launch: x: not found"}
 STEPS = st.one_of(
     st.tuples(st.just("apply"), SPECS),
     st.tuples(st.just("tool"), st.sampled_from([{}, {"replicas": 3}, {"entry": "wasm:../x.wasm"}])),
+    st.tuples(st.just("rival"), st.sampled_from([{"toolName": "t"}, {"toolName": "u"}, None])),
     st.tuples(st.sampled_from(["kill", "stop", "evict", "run", "crash", "delete", "lose account", "lose silently", "policy"])),
     st.tuples(st.just("files"), st.sampled_from([{"a": "1"}, {"a": "2"}, None])),
     st.tuples(st.just("gpus"), st.sampled_from([0, 2])),
@@ -46,6 +48,10 @@ async def act(world, step):
         await world.applies(agent(**how[0]))
     elif what == "tool":
         await world.applies(tool(**how[0]))
+    elif what == "rival" and how[0] is not None:
+        await world.applies(tool("rival", **how[0]))
+    elif what == "rival" and world.object("Tool", "rival"):
+        world.cluster.deleted("Tool", "team", "rival")
     elif what == "policy":
         await world.applies(the_policy())
     elif what == "stop":

@@ -320,12 +320,13 @@ async def test_keys_that_somebody_deleted_are_offered_again_while_a_pod_waits():
     assert world.object("Secret", "aion-tenant-keys") is not None
 
 
-async def test_a_tool_becomes_a_service_and_a_deployment_by_three_writes():
+async def test_a_tool_becomes_a_fence_a_service_and_a_deployment_by_four_writes():
     world = World()
     await world.applies(node(), agent())
     world.cluster.writes.clear()
     await world.applies(tool(toolName="web_search"))
     assert [(w.kind, w.subresource) for w in world.cluster.writes] == [
+        ("NetworkPolicy", ""),
         ("Service", ""),
         ("Deployment", ""),
         ("Tool", "status"),
