@@ -418,7 +418,7 @@ async def test_a_peer_that_is_no_runner_fails_the_call_and_the_next_one_dials_an
     async with Impostor(after_the_question).serving() as peer, staged(a_tool(endpoint=peer.endpoint)) as (stage, _):
         for count in (1, 2):
             answer = await asyncio.wait_for(stage.call("tool.invoke", {"tool": "echo"}), 3)
-            assert (answer.status, answer.code) == (502, "E_UPSTREAM")
+            assert (answer.status, answer.code) == (409, "E_UNKNOWN_OUTCOME")
             assert says in answer.error["message"]
             assert peer.connections == count
 
