@@ -19,8 +19,10 @@ The files, in the order in which an event meets them:
     apply             the writes of children, and the tenant's keys
     status            the status, where there is something new to say
     kube, errors      the wire, and what goes wrong on it: the only module that speaks to Kubernetes
+    budget            how fast it may be written to
 
-    health, metrics, settings, __main__    the process around it
+    lease, election   who leads                           leading   what only the leader has
+    watches           whether the watches still tell      health, metrics, settings, __main__    the process around it
     testing           a cluster in memory
 
 Everything between `reconcile` and `apply` is pure. The process holds no state but what the first lists rebuild.

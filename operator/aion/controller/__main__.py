@@ -1,106 +1,110 @@
-"""`python -m aion.controller`: the operator process, until SIGTERM.
+"""`python -m aion.controller`: the operator process, until SIGTERM. It stands by until it holds the Lease, and leads from then on.
 
-It stands apart because it alone assembles. Everything it remembers is rebuilt by the first lists after a start, so that kill -9 at any moment loses
-nothing. Where the watch ends by itself the process ends too: a fresh start is the only state that is known to be good.
+It stands apart because it alone speaks to the system: signals, pages, exit. Everything a leader remembers is rebuilt by the first lists, so that kill -9 at
+any moment loses nothing. A Lease that is lost ends the process on the spot, without a drain: somebody else leads, and kopf, the memory and the queue
+die together. On SIGTERM the Lease is left only after the last write, and before anything slow, so that the next one takes over within 3 s.
 """
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
 
 import uvloop
 
-from aion.controller import health, watch
-from aion.controller.apply import Applier
-from aion.controller.feed import Feed
+from aion.controller import health, metrics
+from aion.controller.budget import Budget
+from aion.controller.election import Election, Term, identity
 from aion.controller.kube import Kube
-from aion.controller.policy_pointer import BundleFile
-from aion.controller.queue import Queue
-from aion.controller.reconcile import Reconciler
+from aion.controller.leading import Leading, installed
 from aion.controller.settings import Settings
-from aion.controller.sources import Sources
-from aion.controller.store import Store
-from aion.controller.sweep import Sweep
-from aion.controller.views import Key
-from aion.controller.workers import Workers
-from aion.sandbox import profiles
 from aion.telemetry import logs
-
-DRAIN_S = 5.0
-WATCH_ENDS_S = 8.0  # with DRAIN_S below the Pod's 20 s
 
 _log = logs.get("controller")
 
 
-def installed() -> Mapping[str, str]:
-    """The seccomp profiles of this release, by name: their sha256."""
-    return {name: profile.sha256 for name, profile in profiles.catalog().items()}
-
-
 async def run(settings: Settings) -> int:
-    """Assemble, run, stop; answers the exit code: 0 after a signal, 1 where the watch or the workers ended by themselves."""
-    store, queue = Store(pointer=settings.pointer), Queue[Key]()
-    cluster = await Kube.connect()
-    feed = Feed(store, queue)
-    sweep = Sweep(cluster, store, feed, every_s=settings.sweep_s)
-    reconciler = Reconciler(
-        store,
-        Applier(cluster, memory=feed),
-        files=Sources(cluster),
-        settings=settings,
-        profiles=installed(),
-        source=BundleFile(settings.policy_file),
-    )
-    workers = Workers(queue, reconciler, count=settings.workers, resync_s=settings.resync_s)
-    pulse = health.Pulse()
-    started, halt, told_to_stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def work() -> None:
-        await feed.synced.wait()
-        _log.info("controller.synced", objects=len(store))
-        await workers.run()
-
-    async def sweeping() -> None:
-        await feed.synced.wait()
-        await sweep.run()
-
-    async def obey() -> None:
-        # kopf takes the signals when it starts, and would kill our tasks as its own; so we take them after it has.
-        await started.wait()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, told_to_stop.set)
-        await told_to_stop.wait()
-
-    tasks = {
-        name: asyncio.create_task(coroutine, name=name)
-        for name, coroutine in (("workers", work()), ("sweep", sweeping()), ("pulse", pulse.run()), ("signals", obey()))
-    }
-    # The last to be made: whatever task is younger than kopf is cancelled by it when it ends.
-    tasks["watch"] = asyncio.create_task(watch.run(feed, ready=started, stop=halt), name="watch")
-    alive = {name: health.running(task) for name, task in tasks.items() if name != "signals"} | {"loop": pulse.check}
-    ready = {"cluster": lambda: None if feed.synced.is_set() else "the first lists are not in yet"}
-    pages = await health.serve(settings.port, alive=alive, ready=ready)
+    """Stand by, lead, stop; answers the exit code: 0 after a signal, 1 where a part of the leader ended by itself."""
+    term, pulse, stop = Term(), health.Pulse(), asyncio.Event()
+    budget = Budget(per_s=settings.writes_per_s, burst=2 * settings.writes_per_s)
+    cluster = await Kube.connect(budget=budget, may_write=term.runs)
+    election = Election(cluster, namespace=settings.release_namespace, me=identity(), term=term)
+    role = "standby"
+    alive: dict[str, health.Check] = {"loop": pulse.check}
+    ready: dict[str, health.Check] = {"lease": lambda: election.trouble}
+    _obey(stop)
+    metrics.LEADING.set(0)
+    pages = await health.serve(settings.port, alive=alive, ready=ready, role=lambda: f"ok: {role}")
     _log.info("controller.started", port=settings.port, workers=settings.workers)
     try:
-        ended, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-        asked = tasks["signals"] in ended
-        for task in ended - {tasks["signals"]}:
-            _log.error("controller.broken", task=task.get_name(), reason=repr(task.exception() or "it ended"))
-        await pages.cleanup()
-        await workers.drain(DRAIN_S)
-        halt.set()
-        await asyncio.wait({tasks["watch"]}, timeout=WATCH_ENDS_S)
+        async with _running(pulse.run()), _running(stop.wait()) as stopping:
+            if not settings.leader_election:
+                term.extend(float("inf"))
+            elif not await _first(election.win(), stopping):
+                await election.leave()
+                return 0
+            role = "leader"
+            metrics.LEADING.set(1)
+            leading = Leading(cluster, settings, profiles=installed())
+            holding = _hold(election) if settings.leader_election else stop.wait()
+            async with _running(holding), _running(_obey_again(stop, leading.started)):
+                leading.start()
+                ready.clear()
+                ready.update(leading.ready)
+                alive.update(leading.alive)
+                broken = await _first(leading.broken(), stopping)
+                await pages.cleanup()
+                await leading.drain()
+            await election.leave()
+            await leading.stop()
+            return 1 if broken else 0
     finally:
-        for task in tasks.values():
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks.values(), return_exceptions=True)
-        queue.close()
+        await pages.cleanup()
         await cluster.close()
-    _log.info("controller.stopped", asked=asked)
-    return 0 if asked else 1
+        _log.info("controller.stopped", role=role, asked=stop.is_set())
+
+
+def _obey(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+async def _obey_again(stop: asyncio.Event, started: asyncio.Event) -> None:
+    """Kopf takes the signals when it starts, and would kill our tasks as its own; so we take them back after it has."""
+    await started.wait()
+    _obey(stop)
+
+
+@contextlib.asynccontextmanager
+async def _running(work: Coroutine[Any, Any, Any]) -> AsyncIterator["asyncio.Task[Any]"]:
+    """The work as a task that ends with the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _first(work: Coroutine[Any, Any, Any], other: "asyncio.Task[Any]") -> bool:
+    """Whether the work ended before the other; raises what it died of, and cancels it where it was not the first."""
+    async with _running(work) as task:
+        await asyncio.wait({task, other}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        return task.done()
+
+
+async def _hold(election: Election) -> None:
+    """Keep the Lease; where it is lost, end this process at once: nothing of it may go on, not even its way of stopping."""
+    why = await election.keep()
+    _log.error("controller.lease_lost", reason=why)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 def main() -> None:

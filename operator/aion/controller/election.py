@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from aion.controller import errors, lease
+from aion.controller import errors, lease, metrics
 from aion.controller.kube import LEASES, Document, Resource
 from aion.controller.lease import Record, Sight, Verdict
 from aion.controller.reconcile import utcnow
@@ -104,12 +104,13 @@ class Election:
     async def leave(self) -> None:
         """Let the next one take over at once. Call it when nothing more will be written; no error, for there is nobody to help."""
         self._term.end()
-        record = self._sight.record if self._sight else None
-        if record is None or record.holder != self._me:
-            return
         try:
             async with asyncio.timeout(lease.RETRY_S):
-                await self._cluster.put(lease.released(record, namespace=self._namespace, at=self._today()))
+                await self._look()  # a renewal that was cancelled may have been written all the same
+                record = self._sight.record if self._sight else None
+                if record is not None and record.holder == self._me:
+                    await self._cluster.put(lease.released(record, namespace=self._namespace, at=self._today()))
+                    _log.info("election.left", me=self._me)
         except (errors.KubeError, TimeoutError) as error:
             _log.warning("election.not_released", reason=str(error) or "no answer")
 
@@ -152,6 +153,7 @@ class Election:
             # Deleted under the holder, or together with its namespace; whoever comes first makes it anew.
             self._sight = lease.look(self._sight, None, now=self._clock())
             return False
+        metrics.RENEWALS.labels("ok").inc()
         self._sight = Sight(stored, self._clock())
         self._term.extend(sent + lease.RENEW_WITHIN_S)
         self.trouble = None
@@ -163,6 +165,7 @@ class Election:
         return lease.judge(self._me, self._sight, leading=leading, now=self._clock())
 
     def _troubled(self, why: str) -> None:
+        metrics.RENEWALS.labels("failed").inc()
         if self.trouble is None:
             _log.warning("election.troubled", me=self._me, reason=why)
         self.trouble = why

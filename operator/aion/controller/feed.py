@@ -6,7 +6,6 @@ logged and passed over, and the others go on.
 """
 
 import asyncio
-import time
 
 from aion.controller import metrics
 from aion.controller.queue import Priority, Queue
@@ -55,7 +54,6 @@ class Feed:
         """What a watch says of an object after `seen`: ADDED, MODIFIED, DELETED, or None where it comes from a list."""
         self.synced.set()
         metrics.EVENTS.labels(document["kind"]).inc()
-        metrics.LAST_EVENT.labels(document["kind"]).set(time.time())
         uid = document["metadata"]["uid"]
         if kind == "DELETED":
             self.gone(document["kind"], uid)

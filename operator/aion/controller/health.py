@@ -47,13 +47,16 @@ def running(task: "asyncio.Task[None]") -> Check:
     return lambda: f"{task.get_name()} has ended" if task.done() else None
 
 
-async def serve(port: int, *, alive: Mapping[str, Check], ready: Mapping[str, Check]) -> web.AppRunner:
-    """Serve on all addresses; answers the runner, whose `cleanup` ends it."""
+async def serve(
+    port: int, *, alive: Mapping[str, Check], ready: Mapping[str, Check], role: Callable[[], str] = lambda: "ok"
+) -> web.AppRunner:
+    """Serve on all addresses; answers the runner, whose `cleanup` ends it. The checks are asked anew each time; `role` is what a ready one says."""
 
-    def page(checks: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def page(good: Callable[[], str], *groups: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_request: web.Request) -> web.Response:
-            problems = [f"{name}: {problem}" for name, check in checks.items() if (problem := check())]
-            return web.Response(status=503 if problems else 200, text="\n".join(problems or ["ok"]) + "\n")
+            checks = [(name, check) for group in groups for name, check in group.items()]
+            problems = [f"{name}: {problem}" for name, check in checks if (problem := check())]
+            return web.Response(status=503 if problems else 200, text="\n".join(problems or [good()]) + "\n")
 
         return answer
 
@@ -63,8 +66,8 @@ async def serve(port: int, *, alive: Mapping[str, Check], ready: Mapping[str, Ch
         )
 
     app = web.Application()
-    app.router.add_get("/healthz", page(alive))
-    app.router.add_get("/readyz", page({**alive, **ready}))
+    app.router.add_get("/healthz", page(lambda: "ok", alive))
+    app.router.add_get("/readyz", page(role, alive, ready))
     app.router.add_get("/metrics", scrape)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()

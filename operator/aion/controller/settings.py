@@ -29,6 +29,10 @@ class Settings(BaseSettings):
     tool_config: dict[str, dict[str, str]] = Field(default_factory=dict)
     sandbox_profile: str = "sealed"
     workers: int = Field(default=8, ge=1, le=64)
+    # To the API server: 50 new Agents a second x 3 writes, and a third to spare. Twice as many at once.
+    writes_per_s: float = Field(default=200.0, gt=0)
+    # Only the holder of the Lease works. A developer's single process beside no other may do without.
+    leader_election: bool = True
     port: int = Field(default=8080, ge=0, le=65535)
     log_level: str = "info"
     # LIST everything and compare it with what the watches told: the net under a deletion that a watch lost.

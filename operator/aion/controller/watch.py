@@ -13,6 +13,7 @@ import kopf
 
 from aion.controller.feed import Feed
 from aion.controller.sweep import SWEPT
+from aion.controller.watches import Watches
 
 REQUEST_S = 30
 CONNECT_S = 10
@@ -79,15 +80,17 @@ def settings() -> kopf.OperatorSettings:
     return told
 
 
-def registry(feed: Feed) -> kopf.OperatorRegistry:
-    """Handlers that hand everything to the feed."""
+def registry(feed: Feed, watches: Watches) -> kopf.OperatorRegistry:
+    """Handlers that hand everything to the feed, and to the watch over the watches."""
     made = kopf.OperatorRegistry()
 
     async def remember(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401 - kopf's keywords
         feed.seen(dict(body))
 
     async def tell(event: kopf.RawEvent, **_: Any) -> None:  # noqa: ANN401
-        feed.told(event["type"], dict(event["object"]))
+        document = dict(event["object"])
+        watches.told(document)
+        feed.told(event["type"], document)
 
     for resource, _selector in SWEPT:
         group, _slash, version = resource.api.rpartition("/")
@@ -98,11 +101,11 @@ def registry(feed: Feed) -> kopf.OperatorRegistry:
     return made
 
 
-async def run(feed: Feed, *, ready: asyncio.Event, stop: asyncio.Event) -> None:
+async def run(feed: Feed, watches: Watches, *, ready: asyncio.Event, stop: asyncio.Event) -> None:
     """Watch until `stop`; raises where kopf cannot go on. `ready` is set when it has started, and has taken the signals."""
     quieten()
     await kopf.operator(
-        registry=registry(feed),
+        registry=registry(feed, watches),
         settings=settings(),
         clusterwide=True,
         standalone=True,

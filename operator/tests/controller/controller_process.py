@@ -19,10 +19,10 @@ SYSTEM = "aion-system"
 BUNDLE = policy.Bundle.from_document({"schema": "aion.policy.v1"})
 
 
-def rights():
-    """The rules of the chart's ClusterRole: the one part of that file that holds no template."""
+def rights(kind="ClusterRole"):
+    """The rules of the chart's ClusterRole or Role: the one part of that file that holds no template."""
     documents = re.split(r"^---$", CHART.read_text(), flags=re.MULTILINE)
-    (role,) = (text for text in documents if "kind: ClusterRole\n" in text)
+    (role,) = (text for text in documents if f"\nkind: {kind}\n" in text)
     return yaml.safe_load(role[role.index("\nrules:") :])["rules"]
 
 
@@ -47,6 +47,14 @@ def install(server, folder):
             "roleRef": reference,
             "subjects": [subject],
         },
+        {"apiVersion": rbac, "kind": "Role", "metadata": {**meta, "namespace": SYSTEM}, "rules": rights("Role")},
+        {
+            "apiVersion": rbac,
+            "kind": "RoleBinding",
+            "metadata": {**meta, "namespace": SYSTEM},
+            "roleRef": {**reference, "kind": "Role"},
+            "subjects": [subject],
+        },
         *(
             {
                 "apiVersion": "scheduling.k8s.io/v1",
@@ -68,6 +76,11 @@ def install(server, folder):
 def apply(server, *documents):
     text = "\n---\n".join(json.dumps(document) for document in documents)
     server.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=text)
+
+
+def vacate(server):
+    """Take away the Lease that a killed leader left, for a test that is not about waiting for it."""
+    server.kubectl("delete", "lease", "aion-controller", "-n", SYSTEM, "--ignore-not-found")
 
 
 def until(check, *, within=30.0, what="it"):

@@ -6,7 +6,7 @@ import time
 import uuid
 
 import pytest
-from controller_process import SYSTEM, Controller, apply, install, until
+from controller_process import SYSTEM, Controller, apply, install, until, vacate
 
 from aion.api import policy
 from aion.controller.__main__ import installed
@@ -25,10 +25,11 @@ def installation(apiserver, tmp_path_factory):
 
 
 @pytest.fixture
-def controller(installation, tmp_path):
+def controller(apiserver, installation, tmp_path):
     made = []
 
     def start(*, wait=True, **more):
+        vacate(apiserver)
         with socket.create_server(("127.0.0.1", 0)) as held:
             port = held.getsockname()[1]
         made.append(Controller(installation, tmp_path, port=port, **more))
