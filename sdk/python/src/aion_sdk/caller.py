@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from aion_sdk import address as addresses
 from aion_sdk import call as calls
+from aion_sdk.termination import obey_sigterm
 
 TIMEOUT_S = 35.0  # a tool's own limit is 30 s by default; the gateway's answer about it should arrive before ours
 
@@ -39,7 +40,8 @@ class Caller:
     def from_env(cls: type[_Self], environ: Mapping[str, str] = os.environ) -> _Self:
         """The agent this process is, by AION_AGENT_ID, AION_TENANT, AION_KERNEL_URL or AION_GATEWAY_SOCKET.
 
-        Outside a cluster AION_SECRET and AION_KEY_ID are read too. Raises ValueError naming what is missing.
+        Outside a cluster AION_SECRET and AION_KEY_ID are read too. As process 1 of a container without a handler of its
+        own, SIGTERM ends it from now on (SystemExit 143). Raises ValueError naming what is missing.
         """
         url = environ.get("AION_KERNEL_URL") or ""
         if not url and (path := environ.get("AION_GATEWAY_SOCKET")):
@@ -48,6 +50,7 @@ class Caller:
             raise ValueError(
                 "set AION_AGENT_ID, and AION_KERNEL_URL or AION_GATEWAY_SOCKET; in an Agent's Pod they are set"
             )
+        obey_sigterm()
         return cls(
             environ["AION_AGENT_ID"],
             url,
