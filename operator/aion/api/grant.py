@@ -89,12 +89,14 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
         return f"tool:{name}" in self.refused
 
 
-def compile(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int) -> Grant:  # noqa: A001 - it is what it does
-    """What `agent` may do under `bundle`: what its spec asks, as far as policy allows. Pure.
+def compile(  # noqa: A001 - it is what it does
+    agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int, ceiling: Sequence[str] | None = None
+) -> Grant:
+    """What `agent` may do under `bundle`: what its spec asks, as far as policy allows, and never above its Tenant's `ceiling`. Pure.
 
     A Tool whose capabilities the agent lacks is listed all the same, so that calling it is denied by name of the rule;
     one that spec.tools or policy leaves out is in `refused`.
     """
     from aion.api.granting import compile_grant
 
-    return compile_grant(agent, tools, bundle, revision=revision)
+    return compile_grant(agent, tools, bundle, revision=revision, ceiling=ceiling)

@@ -1,4 +1,4 @@
-"""How a grant is made: what the spec asks, as far as policy allows, with the rule beside everything that is taken away.
+"""How a grant is made: what the spec asks, as far as policy and the Tenant allow, with the rule beside everything that is taken away.
 
 Apart from `grant`, whose structs every gateway carries, because only the kernel compiles grants and knows the models.
 Pure: the same agent, tools and bundle give the same grant. It must never widen.
@@ -13,8 +13,13 @@ from aion.api.policy import Bundle
 from aion.api.tool import Tool
 
 
-def compile_grant(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int) -> grant.Grant:
-    """What `agent` may do under `bundle`. Tools of other namespaces are passed over."""
+def compile_grant(
+    agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int, ceiling: Sequence[str] | None = None
+) -> grant.Grant:
+    """What `agent` may do under `bundle`. Tools of other namespaces are passed over.
+
+    `ceiling` is the Tenant's spec.capabilities: names of capabilities and patterns of syscalls, None where it sets none.
+    """
     tenant, spec, rules = agent.namespace, agent.spec, bundle.capabilities
     refused: dict[str, str] = {}
 
@@ -22,7 +27,7 @@ def compile_grant(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revisi
     for name in grant.CAPABILITIES:
         if name not in spec.capabilities.asked():
             refused[f"capability:{name}"] = f"agent.spec.capabilities.{name}: false"
-        elif rule := rules.refuse(name, tenant=tenant):
+        elif rule := _above(ceiling, name) or rules.refuse(name, tenant=tenant):
             refused[f"capability:{name}"] = rule
         else:
             capabilities.append(name)
@@ -31,7 +36,7 @@ def compile_grant(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revisi
     for name in syscalls.NAMES:
         if patterns.first(spec.capabilities.syscalls, name) is None:
             refused[f"syscall:{name}"] = f"agent.spec.capabilities.syscalls: {name} is not in it"
-        elif rule := rules.refuse(name, tenant=tenant):
+        elif rule := _above(ceiling, name) or rules.refuse(name, tenant=tenant):
             refused[f"syscall:{name}"] = rule
         else:
             allowed.append(name)
@@ -72,6 +77,13 @@ def compile_grant(agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revisi
         offline_s=bundle.limits.offline_s,
         refused=refused,
     )
+
+
+def _above(ceiling: Sequence[str] | None, name: str) -> str | None:
+    """The rule of the Tenant that takes `name` away, or None."""
+    if ceiling is None or patterns.first(ceiling, name) is not None:
+        return None
+    return f"tenant.spec.capabilities: {name} is not in it"
 
 
 def _tool(tool: Tool) -> grant.ToolGrant:

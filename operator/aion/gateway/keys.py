@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from aion.api import errors, signing
+from aion.api import errors, keyids, signing
 
 
 class Keys:
@@ -21,7 +21,7 @@ class Keys:
         self._agent_id = agent_id
 
     def sign(self, target: str) -> Mapping[str, str]:
-        """The headers that sign a GET of this target with the newest key (by its id); raises Unavailable without one."""
+        """The headers that sign a GET of this target with the newest key that has come into force; raises Unavailable without one."""
         key_id, secret = self._newest()
         return signing.headers(
             secret,
@@ -36,8 +36,9 @@ class Keys:
 
     def _newest(self) -> tuple[str, bytes]:
         try:
-            files = sorted(path for path in self._folder.iterdir() if path.is_file() and not path.name.startswith("."))
-            for path in reversed(files):
+            files = [path for path in self._folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+            in_force = [path for path in files if keyids.signs_from(path.name) <= time.time()]
+            for path in sorted(in_force, key=lambda each: (keyids.signs_from(each.name), each.name), reverse=True):
                 if secret := path.read_bytes().strip():
                     return path.name, secret
         except OSError as unreadable:

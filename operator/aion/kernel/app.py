@@ -47,6 +47,7 @@ from aion.telemetry import metrics, spans
 
 AGENTS = "/apis/aion.os/v1/agents"
 TOOLS = "/apis/aion.os/v1/tools"
+TENANTS = "/apis/aion.os/v1/tenants"
 
 _log = structlog.get_logger()
 
@@ -145,11 +146,13 @@ def assemble(
     if cluster is None:
         registry.agents.replace([])
         registry.tools.replace([])
+        registry.tenants.replace([])
     else:
         source = PolicySource(cluster, namespace=namespace, grants=grants, store=store, metrics=counted)
         background += [
             partial(watch.keep, cluster, AGENTS, registry.agents),
             partial(watch.keep, cluster, TOOLS, registry.tools),
+            partial(watch.keep, cluster, TENANTS, registry.tenants),
             source.run,
         ]
         tokens = Tokens(Reviews(cluster), audience=audience)

@@ -1,7 +1,7 @@
 """What each agent may do right now, compiled from the registry and the policy in force.
 
 It stands apart from the channel so that a gateway in a Pod and a caller outside are granted by the same lines. It
-must never grant more than `aion.api.grant.compile` gives, nor anything before both pictures are complete and a policy
+must never grant more than `aion.api.grant.compile` gives, nor anything before every picture is complete and a policy
 is in force.
 """
 
@@ -36,6 +36,7 @@ class Policy:
 class _Compiled:
     agent: Agent
     tools: tuple[Tool, ...]
+    ceiling: tuple[str, ...] | None
     policy: Policy
     grant: grant.Grant
 
@@ -63,7 +64,7 @@ class Grants:
         self.registry.bells.ring_all()
 
     async def wait_ready(self) -> None:
-        """Return when something can be granted: both pictures were complete once, and a policy is in force."""
+        """Return when something can be granted: every picture was complete once, and a policy is in force."""
         await self.registry.wait_synced()
         await self._bound.wait()
 
@@ -79,13 +80,20 @@ class Grants:
         return None if agent is None else self.compile(agent)
 
     def compile(self, agent: Agent) -> grant.Grant:
-        """Return what an Agent may do; compiled anew only when Agent, Tools or policy are others than last time."""
+        """Return what an Agent may do; compiled anew only when Agent, Tools, Tenant or policy are others than last time."""
         policy, tools = self.in_force(), self.registry.tools.of(agent.namespace)
+        ceiling = self.registry.ceiling(agent.namespace)
         key = (agent.namespace, agent.name)
         known = self._compiled.pop(key, None)
-        if known is None or known.agent is not agent or known.tools is not tools or known.policy is not policy:
-            made = grant.compile(agent, tools, policy.bundle, revision=policy.revision)
-            known = _Compiled(agent, tools, policy, made)
+        if (
+            known is None
+            or known.agent is not agent
+            or known.tools is not tools
+            or known.ceiling != ceiling
+            or known.policy is not policy
+        ):
+            made = grant.compile(agent, tools, policy.bundle, revision=policy.revision, ceiling=ceiling)
+            known = _Compiled(agent, tools, ceiling, policy, made)
         self._compiled[key] = known  # at the end: the one asked last is forgotten last
         if len(self._compiled) > REMEMBERED:
             del self._compiled[next(iter(self._compiled))]

@@ -70,7 +70,7 @@ async def _store(store: Store) -> str:
 
 
 def _cluster(grants: Grants) -> str:
-    return OK if grants.registry.synced else "Agents and Tools have not been read from the API server yet"
+    return OK if grants.registry.synced else "Agents, Tools and Tenants have not been read from the API server yet"
 
 
 def _policy(grants: Grants, source: PolicySource | None) -> str:

@@ -1,8 +1,8 @@
-"""The kernel's picture of every Agent and Tool in the cluster, and a bell for whoever must act on a change.
+"""The kernel's picture of every Agent, Tool and Tenant in the cluster, and a bell for whoever must act on a change.
 
 It stands apart so that grants are compiled from one consistent picture in memory and never from the API server. An
-object that cannot be read is left out and logged: for the kernel it does not exist. It must never be written to by
-anything but the two watches, or by whoever has no cluster to watch.
+object that cannot be read is left out and logged: for the kernel it does not exist, but that a Tenant is not there is never concluded from it. It must never be written to by
+anything but the watches, or by whoever has no cluster to watch.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Generic, Protocol, Self, TypeVar
 import structlog
 
 from aion.api.agent import Agent
+from aion.api.tenant import Tenant
 from aion.api.tool import Tool
 from aion.kernel.cluster import Json
 
@@ -80,7 +81,12 @@ class Collection(Generic[T]):
         self._bells = bells
         self._objects: dict[str, dict[str, T]] = {}
         self._ordered: dict[str, tuple[T, ...]] = {}
+        self._unreadable: set[Key] = set()
         self.synced = asyncio.Event()
+
+    def unreadable(self, namespace: str, name: str) -> bool:
+        """Say whether there is such an object, and it cannot be read."""
+        return (namespace, name) in self._unreadable
 
     def get(self, namespace: str, name: str) -> T | None:
         """Return one object."""
@@ -108,6 +114,7 @@ class Collection(Generic[T]):
         """These are all there are."""
         self._objects = {}
         self._ordered = {}
+        self._unreadable = set()
         for body in objects:
             self._keep(body)
         self.synced.set()
@@ -129,6 +136,7 @@ class Collection(Generic[T]):
         namespace, name = _key(body)
         held = self._objects.get(namespace, {})
         held.pop(name, None)
+        self._unreadable.discard((namespace, name))
         if not held:
             self._objects.pop(namespace, None)
         self._ordered.pop(namespace, None)
@@ -140,32 +148,44 @@ class Collection(Generic[T]):
         self._ordered.pop(namespace, None)
         try:
             held[name] = self._kind.from_cluster(body)
+            self._unreadable.discard((namespace, name))
         except ValueError as unreadable:
             held.pop(name, None)
+            self._unreadable.add((namespace, name))
             _log.warning(
                 "registry.unreadable", kind=self._kind.__name__, tenant=namespace, name=name, reason=str(unreadable)
             )
 
 
 class Registry:
-    """Agents, Tools, and the bells that ring when they change."""
+    """Agents, Tools, Tenants, and the bells that ring when they change."""
 
     def __init__(self) -> None:
         self.bells = Bells()
         self.agents: Collection[Agent] = Collection(Agent, self.bells)
         self.tools: Collection[Tool] = Collection(Tool, self.bells)
+        self.tenants: Collection[Tenant] = Collection(Tenant, self.bells)
 
     @property
     def synced(self) -> bool:
-        """Say whether both pictures have been complete once."""
-        return self.agents.synced.is_set() and self.tools.synced.is_set()
+        """Say whether every picture has been complete once."""
+        return all(picture.synced.is_set() for picture in (self.agents, self.tools, self.tenants))
+
+    def ceiling(self, tenant: str) -> tuple[str, ...] | None:
+        """Return the most that any agent of a tenant may be allowed, None where no Tenant says; nothing where it cannot be read."""
+        if self.tenants.unreadable(tenant, tenant):
+            return ()
+        found = self.tenants.get(tenant, tenant)
+        return found.spec.capabilities if found else None
 
     async def wait_synced(self) -> None:
-        """Return when both pictures have been complete once."""
+        """Return when every picture has been complete once."""
         await self.agents.synced.wait()
         await self.tools.synced.wait()
+        await self.tenants.synced.wait()
 
 
 def _key(body: Json) -> Key:
     metadata: Json = body["metadata"]
-    return str(metadata.get("namespace", "")), str(metadata["name"])
+    name = str(metadata["name"])
+    return str(metadata.get("namespace") or name), name  # a Tenant is in no namespace, and governs that of its name

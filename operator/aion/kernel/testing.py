@@ -26,6 +26,7 @@ from aion.kernel.store import Draft, Recorded, Sighting
 _PLURALS = {
     "Agent": "agents",
     "Tool": "tools",
+    "Tenant": "tenants",
     "Policy": "policies",
     "ConfigMap": "configmaps",
     "Secret": "secrets",
@@ -218,13 +219,16 @@ def path_of(body: Json) -> str:
     """Return where an object lives."""
     version: str = body["apiVersion"]
     root = f"/apis/{version}" if "/" in version else f"/api/{version}"
-    namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-    return f"{root}/namespaces/{namespace}/{_PLURALS[body['kind']]}/{name}"
+    namespace, name = body["metadata"].get("namespace"), body["metadata"]["name"]
+    home = f"{root}/namespaces/{namespace}" if namespace else root
+    return f"{home}/{_PLURALS[body['kind']]}/{name}"
 
 
 def _within(path: str, collection: str) -> bool:
     """Say whether an object is in a collection, of one namespace or of all."""
     root, _, rest = path.partition("/namespaces/")
+    if not rest:  # cluster-scoped
+        return collection == path.rpartition("/")[0]
     namespace, plural, _ = rest.split("/")
     return collection in {f"{root}/{plural}", f"{root}/namespaces/{namespace}/{plural}"}
 
@@ -247,6 +251,11 @@ def tool(tenant: str, name: str, **spec: object) -> Json:
         "metadata": {"name": name, "namespace": tenant},
         "spec": {"version": "1.0.0", "entry": "python:tools.dates:difference", **spec},
     }
+
+
+def tenant(name: str, **spec: object) -> Json:
+    """Return a Tenant; `spec` as it stands in a manifest."""
+    return {"apiVersion": labels.API_VERSION, "kind": "Tenant", "metadata": {"name": name}, "spec": spec}
 
 
 def bundle(**fields: object) -> policies.Bundle:

@@ -41,7 +41,7 @@ class HttpFace:
             await answer(send, 201, json.dumps(await self.cluster.create(path, json.loads(body))).encode())
         elif "watch" in query:
             await self.watch(path, query, send)
-        elif path.rsplit("/", 1)[1] in ("agents", "tools", "policies"):
+        elif path.rsplit("/", 1)[1] in ("agents", "tools", "tenants", "policies"):
             page = await self.cluster.list(path, page=query.get("continue", ""))
             meta = {"resourceVersion": page.metadata.resource_version, "continue": page.metadata.next_page}
             await answer(send, 200, json.dumps({"kind": "List", "metadata": meta, "items": page.items}).encode())

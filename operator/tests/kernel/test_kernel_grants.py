@@ -7,6 +7,7 @@ from kernel_scene import ID
 from pydantic import ValidationError
 
 from aion.api import errors
+from aion.api.agent import Agent
 from aion.kernel import residents as module
 from aion.kernel import testing
 from aion.kernel.grants import Grants, Policy
@@ -63,6 +64,35 @@ def test_a_grant_of_a_deleted_agent_is_gone():
     assert grants.of("team", "a") is None
 
 
+def test_no_agent_of_a_tenant_is_granted_more_than_its_ceiling_and_its_bell_rings_when_that_changes():
+    registry, grants, _, _ = made()
+    registry.agents.put(testing.agent("team", "a", capabilities={"network": True, "gpu": True}))
+    assert grants.of("team", "a").capabilities == ("gpu", "network")
+    with registry.bells.listen("team") as bell:
+        registry.tenants.put(testing.tenant("team", capabilities=["network", "tool.*"]))
+        assert bell.is_set()
+    held = grants.of("team", "a")
+    assert (held.capabilities, held.syscalls) == (("network",), ("tool.invoke",))
+    assert held.why("capability", "gpu") == "tenant.spec.capabilities: gpu is not in it (policy revision 1)"
+    registry.tenants.remove(testing.tenant("team"))
+    assert grants.of("team", "a").capabilities == ("gpu", "network")
+
+
+def test_a_tenant_that_cannot_be_read_allows_nothing():
+    registry, grants, _, _ = made()
+    registry.agents.put(testing.agent("team", "a", capabilities={"network": True}))
+    registry.tenants.put(testing.tenant("team", capabilities=["from.the.future"]))
+    held = grants.of("team", "a")
+    assert (held.capabilities, held.syscalls) == ((), ())
+
+
+def test_a_ceiling_binds_agents_outside_the_cluster_too():
+    registry, grants, _, _ = made()
+    registry.tenants.put(testing.tenant("team", capabilities=["tool.invoke"]))
+    agent = Agent.from_cluster(testing.agent("team", "outside", capabilities={"network": True}))
+    assert grants.compile(agent).capabilities == ()
+
+
 def test_a_new_policy_rings_everyones_bell():
     registry, grants, _, _ = made()
     with registry.bells.listen("team") as bell:
@@ -70,12 +100,13 @@ def test_a_new_policy_rings_everyones_bell():
         assert bell.is_set()
 
 
-async def test_grants_are_ready_when_both_pictures_and_a_policy_are_there():
+async def test_grants_are_ready_when_every_picture_and_a_policy_are_there():
     registry, grants, _, _ = made(policy=False)
     waiting = asyncio.create_task(grants.wait_ready())
     for step in (
         lambda: registry.agents.replace([]),
         lambda: registry.tools.replace([]),
+        lambda: registry.tenants.replace([]),
         lambda: grants.set_policy(Policy.of(testing.bundle(), revision=1)),
     ):
         await asyncio.sleep(0)
