@@ -34,6 +34,9 @@ TENANT, KEY_ID = "laptop", "own"
 READY_S = 20.0
 """A wasm module is compiled as it is loaded: seconds where it is large."""
 
+GIVE_UP_S = 0.1
+"""What a runner needs to find that its file is no tool."""
+
 STOP_S = 5.0
 
 _KEPT_ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
@@ -193,7 +196,7 @@ async def runner(of: Runnable, *, files: Path, keys: Path, say: Say) -> AsyncIte
 async def _ready(process: asyncio.subprocess.Process, url: str) -> None:
     """Wait until the runner has its tool, or has given up and said why."""
     gone = asyncio.create_task(process.wait())
-    asking = asyncio.create_task(_ask(f"{url}/readyz"))
+    asking = asyncio.create_task(_ask(url))
     await asyncio.wait((gone, asking), timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)
     for task in (gone, asking):
         task.cancel()
@@ -201,13 +204,20 @@ async def _ready(process: asyncio.subprocess.Process, url: str) -> None:
 
 
 async def _ask(url: str) -> None:
+    """Ask until it is ready: first whether it is there, for a runner that gives up waits for who asks if it is ready."""
     async with aiohttp.ClientSession() as session:
-        while True:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get(url) as answer:
-                    if answer.status == 200:
-                        return
-            await asyncio.sleep(0.05)
+        for path in ("/healthz", "/readyz"):
+            while not await _answers(session, url + path):
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(GIVE_UP_S)
+
+
+async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
+    try:
+        async with session.get(url) as answer:
+            return answer.status == 200
+    except aiohttp.ClientError:
+        return False
 
 
 async def _tell(process: asyncio.subprocess.Process, name: str, say: Say) -> None:
