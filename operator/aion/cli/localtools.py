@@ -207,17 +207,17 @@ async def _ask(url: str) -> None:
     """Ask until it is ready: first whether it is there, for a runner that gives up waits for who asks if it is ready."""
     async with aiohttp.ClientSession() as session:
         for path in ("/healthz", "/readyz"):
-            while not await _answers(session, url + path):
-                await asyncio.sleep(0.05)
+            await _until_it_answers(session, url + path)
             await asyncio.sleep(GIVE_UP_S)
 
 
-async def _answers(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(url) as answer:
-            return answer.status == 200
-    except aiohttp.ClientError:
-        return False
+async def _until_it_answers(session: aiohttp.ClientSession, url: str) -> None:
+    while True:
+        with contextlib.suppress(aiohttp.ClientError):
+            async with session.get(url) as answer:
+                if answer.status == 200:
+                    return
+        await asyncio.sleep(0.05)
 
 
 async def _tell(process: asyncio.subprocess.Process, name: str, say: Say) -> None:
