@@ -82,7 +82,9 @@ def _sandbox(world: World) -> Command:
     binary = golang.binary(peer.MODULE, name=peer.PROGRAM, package=f"{peer.DEPENDENCY}/cmd/{peer.PROGRAM}")
     source = golang.source_of(peer.MODULE, peer.DEPENDENCY)
     world.server.kubectl("apply", "--server-side", "-f", str(source / "k8s/crds/agents.x-k8s.io_sandboxes.yaml"))
-    world.server.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/sandboxes.agents.x-k8s.io")
+    established = ("wait", "--for=condition=Established", "--timeout=30s", "crd/sandboxes.agents.x-k8s.io")
+    # kubectl gives up at once where a CRD is so new that it has no conditions yet
+    controller_process.until(lambda: world.server.kubectl(*established, check=False).returncode == 0, what="the CRD of agent-sandbox")
     env = {"KUBECONFIG": str(world.kubeconfig_of(SANDBOX.account))}
     probes, metrics = free_ports(2)
     addresses = [f"--health-probe-bind-address=127.0.0.1:{probes}", f"--metrics-bind-address=127.0.0.1:{metrics}"]

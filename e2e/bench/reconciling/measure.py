@@ -84,32 +84,31 @@ class Bench:
 
     @contextlib.contextmanager
     def running(self, label: str) -> Iterator[Process]:
-        """The contender, from the moment at which it has made its first object Ready; its objects go with it."""
+        """The contender, from the moment at which it has made its first object Ready; it finds nothing of an earlier one."""
+        self._clear()
         log = self._world.server.folder / f"{self._contender.name}-{label}.log"
         env = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **self._command.env}
-        try:
-            with worlds.beside(self._command.argv, name=self._contender.title, log=log, env=env) as process:
-                self._burst = self._namespace(f"burst-{label}")
-                with self._sights(self._burst) as sights:
-                    self._apply(self._burst, [WARM])
-                    self._await(sights, 1, process, within_s=START_S)
-                yield process
-        finally:
-            self._clear()
+        with worlds.beside(self._command.argv, name=self._contender.title, log=log, env=env) as process:
+            self._burst = self._namespace(f"burst-{label}")
+            with self._sights(self._burst, WARM) as sights:
+                self._apply(self._burst, [WARM])
+                self._await(sights, 1, process, within_s=START_S)
+            yield process
 
     def burst(self, process: Process, agents: int) -> Burst:
         """Apply them as fast as a few connections can, and wait for the last."""
         namespace = self._burst  # where the warming has made what a tenant needs once
         server = self._world.process("kube-apiserver")
         names = [f"a{number:05d}" for number in range(agents)]
-        with self._sights(namespace) as sights:
+        with self._sights(namespace, "a") as sights:
             mark, cpu, server_cpu, began = self._audit.mark(), process.cpu_s(), server.cpu_s(), time.monotonic()
             with ThreadPoolExecutor(HANDS) as hands:
                 list(hands.map(lambda share: self._apply(namespace, share), [names[at::HANDS] for at in range(HANDS)]))
             applied = time.monotonic() - began
             self._await(sights, agents, process, within_s=30 + agents / 10)
             time.sleep(SETTLE_S)
-            seen = [each for name, each in sights.seen.items() if name != WARM]
+            seen = list(sights.seen.values())
+        self._count_pods(namespace, of=len(seen) + 1)  # and the one that warmed
         writes = self._audit.since(mark)
         statuses = sum(times for what, times in writes.items() if what.partition(" (")[0].endswith("/status"))
         total = writes.total()
@@ -134,7 +133,7 @@ class Bench:
         pods = f"/api/v1/namespaces/{namespace}/pods"
         agents = int(seconds * RATE)
         api = Api(self._cluster)
-        with self._sights(namespace) as roots, Sights(self._cluster, pods).open() as children:
+        with self._sights(namespace, "t") as roots, Sights(self._cluster, pods, prefix="t").open() as children:
             began = time.monotonic()
             for number in range(agents):
                 time.sleep(max(0.0, began + number / RATE - time.monotonic()))
@@ -165,8 +164,8 @@ class Bench:
         self._namespaces.append(full)
         return full
 
-    def _sights(self, namespace: str) -> contextlib.AbstractContextManager[Sights]:
-        return Sights(self._cluster, self._contender.path(namespace)).open()
+    def _sights(self, namespace: str, prefix: str) -> contextlib.AbstractContextManager[Sights]:
+        return Sights(self._cluster, self._contender.path(namespace), prefix=prefix).open()
 
     def _apply(self, namespace: str, names: list[str]) -> None:
         api = Api(self._cluster)
@@ -184,6 +183,14 @@ class Bench:
                     raise Failed(f"{process.name} made none of {agents} Ready in {within_s:.0f} s", log=process.log)
                 say(f"{process.name}: {agents - sights.ready()} of {agents} are not Ready after {within_s:.0f} s")
                 return
+
+    def _count_pods(self, namespace: str, *, of: int) -> None:
+        """A controller that makes a Pod too many is fast for the wrong reason."""
+        api = Api(self._cluster)
+        meta = api.get(f"/api/v1/namespaces/{namespace}/pods?limit=1")["metadata"]
+        api.close()
+        if (pods := 1 + meta.get("remainingItemCount", 0)) > of:
+            raise Failed(f"{self._contender.title} made {pods} Pods for {of} objects", remedy="its figures would mean nothing")
 
     def _clear(self) -> None:
         """Nothing collects children here: roots first, so that no contender would make them again."""

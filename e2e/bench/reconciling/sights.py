@@ -27,11 +27,12 @@ class Sight:
 
 
 class Sights:
-    """Watches a collection from now on."""
+    """Watches those of a collection whose names begin with `prefix`, from now on."""
 
-    def __init__(self, at: Cluster, path: str) -> None:
+    def __init__(self, at: Cluster, path: str, *, prefix: str) -> None:
         self._at = at
         self._path = path
+        self._prefix = prefix
         self._news = threading.Condition()
         self.seen: dict[str, Sight] = {}
         self._broken: str | None = None
@@ -81,7 +82,7 @@ class Sights:
         document = event["object"]
         meta = document["metadata"]
         self._since = meta["resourceVersion"]
-        if event["type"] not in {"ADDED", "MODIFIED"}:
+        if event["type"] not in {"ADDED", "MODIFIED"} or not meta["name"].startswith(self._prefix):
             return
         with self._news:
             found = self.seen.setdefault(meta["name"], Sight(at, agent=meta.get("labels", {}).get("aion.os/agent", "")))
