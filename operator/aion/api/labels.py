@@ -23,6 +23,8 @@ PART_OF = "app.kubernetes.io/part-of"
 VERSION_LABEL = "app.kubernetes.io/version"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "aion-os"
+TENANT = "aion.os/tenant"  # on a namespace that a Tenant governs, and on what the Tenant puts into it
+POD_SECURITY = "pod-security.kubernetes.io/enforce"
 NAMESPACE = "kubernetes.io/metadata.name"  # on every namespace, by the API server: its own name
 SELECTOR = f"{MANAGED_BY}={MANAGER}"
 

@@ -10,8 +10,9 @@ The files, in the order in which an event meets them:
 
     sources           the digests of the files that Agents name
     accept, recipes   from a spec to what can be rendered, or a refusal for a person
-    plan_agent        what should exist for an Agent      plan_tool, policy_pointer    … for a Tool, for the Policy
-    render_agent      how a Pod looks                     render_tool, sealed          … a Tool's; what all have in common
+    plan_agent        what should exist for an Agent      plan_tool, plan_tenant, policy_pointer    … for the other kinds
+    rotation          when a tenant gets another key
+    render_agent      how a Pod looks                     render_tool, render_tenant, sealed          … a Tool's; what all have in common
     diagnosis         why a Pod is not ready              refusals  what the API server's no means
     conditions_agent  what to say about it                conditions_tool, binding, readiness    … and in which words
     plan              the hand-over, as data

@@ -5,14 +5,16 @@ server answers is remembered at once, like any other sight, so that the next pla
 It must never decide anything, nor read, keep or log a secret that it made.
 """
 
+import base64
 import secrets
 import time
 from collections.abc import Callable
 from typing import Protocol
 
+from aion.api import labels
 from aion.controller import errors, sealed
-from aion.controller.kube import BY_KIND, PODS, Cluster
-from aion.controller.plan import Plan
+from aion.controller.kube import BY_KIND, PODS, SECRETS, Cluster
+from aion.controller.plan import Plan, Rekey
 from aion.controller.sealed import Document
 
 KEYS_ANEW_S = 600.0
@@ -54,6 +56,8 @@ class Applier:
             await self._keys(plan.keys_in)
         for document in plan.apply:
             self._memory.seen(dict(await self._cluster.apply(document)))
+        if plan.rekey:  # last: whatever is refused before it, the status does not speak of a key that was not made
+            await self._rekey(plan.rekey)
 
     async def status(self, document: Document) -> None:
         """Say the status; an object that is gone needs none."""
@@ -76,4 +80,16 @@ class Applier:
             await self._cluster.create(sealed.tenant_keys(namespace, secret=secrets.token_urlsafe(SECRET_BYTES)))
         except errors.KubeError:
             self._keyed.pop(namespace, None)
+            raise
+
+    async def _rekey(self, change: Rekey) -> None:
+        """By a merge that names nothing but these ids: the other keys are neither read nor touched."""
+        data: dict[str, str | None] = dict.fromkeys(change.drop)
+        if change.make:
+            data[change.make] = base64.b64encode(secrets.token_urlsafe(SECRET_BYTES).encode()).decode()
+        where = {"namespace": change.namespace, "name": labels.TENANT_KEYS}
+        try:
+            await self._cluster.merge(SECRETS, **where, patch={"data": data})
+        except errors.NotFound:
+            self.forget(change.namespace)  # somebody deleted the Secret: the next pass makes it first
             raise

@@ -43,8 +43,8 @@ def active(holder: RootView | None) -> policy.Pointer | None:
     )
 
 
-def of(agent: Agent, *, holder: RootView | None, held: Held | None) -> Binding:
-    """Bind the Agent by the active policy."""
+def of(agent: Agent, *, holder: RootView | None, held: Held | None, ceiling: tuple[str, ...] | None = None) -> Binding:
+    """Bind the Agent by the active policy, below its Tenant's ceiling."""
     pointer = active(holder)
     if pointer is None:
         said = "No policy is in force yet, so the gateway allows nothing: Policy `aion` in the release namespace has no status.active."
@@ -55,12 +55,18 @@ def of(agent: Agent, *, holder: RootView | None, held: Held | None) -> Binding:
             f"Revision {pointer.revision} points at {pointer.config_map}, a bundle that this controller does not hold."
         )
         return Binding(conditions.unknown(conditions.POLICY_BOUND, conditions.NOT_ACTIVE, said), facts)
-    granted = grant.compile(agent, (), held.bundle, revision=pointer.revision)
+    granted = grant.compile(agent, (), held.bundle, revision=pointer.revision, ceiling=ceiling)
     facts["effectiveCapabilities"] = [*granted.capabilities, *granted.syscalls]
     taken = [
         granted.refused[f"capability:{name}"]
         for name in agent.spec.capabilities.asked()
         if name not in granted.capabilities
+    ]
+    # A syscall that the spec names, and no pattern, is asked for as much as a capability.
+    taken += [
+        granted.refused[f"syscall:{name}"]
+        for name in agent.spec.capabilities.syscalls
+        if f"syscall:{name}" in granted.refused
     ]
     said = f"Revision {pointer.revision}, {pointer.config_map}."
     if taken:

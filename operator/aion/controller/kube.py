@@ -54,6 +54,10 @@ CONFIG_MAPS = Resource("v1", "configmaps", "ConfigMap")
 SERVICES = Resource("v1", "services", "Service")
 SERVICE_ACCOUNTS = Resource("v1", "serviceaccounts", "ServiceAccount")
 DEPLOYMENTS = Resource("apps/v1", "deployments", "Deployment")
+TENANTS = Resource("aion.os/v1", "tenants", "Tenant")
+NAMESPACES = Resource("v1", "namespaces", "Namespace")
+QUOTAS = Resource("v1", "resourcequotas", "ResourceQuota")
+LIMIT_RANGES = Resource("v1", "limitranges", "LimitRange")
 NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
 DISRUPTION_BUDGETS = Resource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
 LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
@@ -62,7 +66,7 @@ BY_KIND = {
     r.kind: r
     for r in (
         AGENTS, TOOLS, POLICIES, PODS, NODES, SECRETS, CONFIG_MAPS, SERVICES, SERVICE_ACCOUNTS, DEPLOYMENTS,
-        NETWORK_POLICIES, DISRUPTION_BUDGETS, LEASES,
+        NETWORK_POLICIES, DISRUPTION_BUDGETS, TENANTS, NAMESPACES, QUOTAS, LIMIT_RANGES, LEASES,
     )
 }  # fmt: skip
 

@@ -17,6 +17,15 @@ from aion.controller.views import ChildView, PodView
 
 
 @dataclass(frozen=True, slots=True)
+class Rekey:
+    """A change of the key Secret in `namespace`: one key more by the id `make`, those of the ids `drop` fewer."""
+
+    namespace: str
+    make: str = ""
+    drop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """`delete` and `prune` first, then `apply` in its order, then the status out of `conditions` and `facts`.
 
@@ -28,6 +37,7 @@ class Plan:
     prune: tuple[ChildView, ...] = ()
     apply: tuple[Document, ...] = ()
     keys_in: str = ""
+    rekey: Rekey | None = None
     conditions: tuple[Condition, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     outcome: Outcome = field(default_factory=outcome.Done)
@@ -35,7 +45,7 @@ class Plan:
     @property
     def idle(self) -> bool:
         """Nothing is to be done to any child."""
-        return not self.delete and not self.prune and not self.apply
+        return not self.delete and not self.prune and not self.apply and self.rekey is None
 
 
 def present(document: Document, children: Iterable[ChildView]) -> bool:

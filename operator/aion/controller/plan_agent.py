@@ -113,7 +113,7 @@ def _accepted(
         if finding is None:
             finding, again = diagnosis.starting(current, config_map=recipe.config_map, now=now)
 
-    bound = binding.of(model, holder=seen.policy, held=held)
+    bound = binding.of(model, holder=seen.policy, held=held, ceiling=seen.ceiling)
     standing = Standing(
         pod=current,
         finding=finding,

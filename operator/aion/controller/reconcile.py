@@ -8,7 +8,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from aion.controller import errors, outcome, plan_agent, plan_tool, policy_pointer, refusals, sources, status
+from aion.controller import (
+    errors,
+    outcome,
+    plan_agent,
+    plan_tenant,
+    plan_tool,
+    policy_pointer,
+    refusals,
+    sources,
+    status,
+)
 from aion.controller.apply import Applier
 from aion.controller.binding import Held
 from aion.controller.outcome import Outcome
@@ -31,7 +41,7 @@ def utcnow() -> datetime:
 
 
 class Reconciler:
-    """Reconciles Agents, Tools and Policies; `profiles` maps names of seccomp profiles to their sha256."""
+    """Reconciles Agents, Tools, Tenants and Policies; `profiles` maps names of seccomp profiles to their sha256."""
 
     def __init__(
         self,
@@ -70,7 +80,8 @@ class Reconciler:
             )  # the namespace is going; so is the object, and its event will say so
         except errors.Refused as error:
             told = refusals.told(plan.conditions, error.message)
-            plan = Plan(conditions=told, facts=plan.facts, outcome=outcome.Waiting(REFUSED_AGAIN_S))
+            facts = plan.facts if plan.rekey is None else status.facts(seen.root)
+            plan = Plan(conditions=told, facts=facts, outcome=outcome.Waiting(REFUSED_AGAIN_S))
         self._count_failures(key, plan)
         document = status.document(seen.root, plan, now=now)
         if document is not None:
@@ -85,6 +96,8 @@ class Reconciler:
         if key.kind == "Policy":
             self._bundle = self._source()
             return policy_pointer.plan(seen, source=self._bundle, pointer=self._settings.pointer, now=now)
+        if key.kind == "Tenant":
+            return plan_tenant.plan(seen, settings=self._settings, now=now)
         if key.kind == "Tool":
             return plan_tool.plan(seen, settings=self._settings, profiles=self._profiles, now=now)
         return plan_agent.plan(

@@ -8,6 +8,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from aion.api import keyids
 from aion.api import labels as names
 from aion.controller.views import LABEL_PROFILE, Key, digest
 
@@ -17,7 +18,6 @@ UID_CODE = 10001  # the agent's or tool's own code
 UID_GUARD = 10002  # gateway and runner
 FS_GROUP = 10000
 GRACE_S = 30
-KEY_ID = "default"  # the key id that SDKs sign with where they are told no other
 LAUNCH = "/aion/aion-launch"
 SOURCE_LAUNCH = "/usr/bin/aion-launch"
 
@@ -59,7 +59,7 @@ def tenant_keys(namespace: str, *, secret: str) -> Document:
             "labels": {names.MANAGED_BY: names.MANAGER, names.PART_OF: names.MANAGER},
         },
         "type": "Opaque",
-        "stringData": {KEY_ID: secret},
+        "stringData": {keyids.FIRST: secret},
     }
 
 

@@ -30,9 +30,14 @@ def document(root: RootView, plan: Plan, *, now: datetime) -> Document | None:
     }
     if _meaning(wanted, settled) == _meaning(root.status, before):
         return None
-    meta = {"name": root.key.name, "namespace": root.key.namespace}
+    meta = {"name": root.key.name, **({"namespace": root.key.namespace} if root.key.namespace else {})}
     frame = {"apiVersion": root.document["apiVersion"], "kind": root.key.kind, "metadata": meta}
     return {**frame, "status": wanted}
+
+
+def facts(root: RootView) -> Mapping[str, Any]:
+    """What we said last, but for the conditions."""
+    return {name: value for name, value in root.status.items() if name not in ("conditions", "observedGeneration")}
 
 
 def _meaning(said: Mapping[str, Any], told: tuple[Condition, ...]) -> tuple[object, ...]:

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from aion.api.shape import InvalidManifest
+from aion.api.tenant import Tenant
 from aion.controller import views
 from aion.controller.sources import Source
-from aion.controller.views import ChildView, DeploymentView, Document, Key, NodeView, PodView, RootView
+from aion.controller.views import ChildView, DeploymentView, Document, Key, NamespaceView, NodeView, PodView, RootView
 
-View: TypeAlias = RootView | PodView | DeploymentView | ChildView | NodeView
+View: TypeAlias = RootView | PodView | DeploymentView | ChildView | NodeView | NamespaceView
 
 _TOMBSTONES = 8192  # uids of the recently deleted: far more than a sweep can overlap with
 
@@ -28,6 +30,10 @@ _PROJECT: dict[str, Callable[[Document], View]] = {
     "Service": views.child,
     "NetworkPolicy": views.child,
     "PodDisruptionBudget": views.child,
+    "ResourceQuota": views.child,
+    "LimitRange": views.child,
+    "Tenant": views.root,
+    "Namespace": views.namespace,
     "Node": views.node,
 }
 
@@ -45,6 +51,8 @@ class Observed:
     policy: RootView | None = None  # the Policy that holds the pointer
     tools: tuple[RootView, ...] = ()  # the Tools of the namespace, of a Tool's or an Agent's plan
     users: tuple[str, ...] = ()  # the Agents that name this Tool in spec.tools
+    namespace: NamespaceView | None = None  # of a Tenant
+    ceiling: tuple[str, ...] | None = None  # of an Agent: the most that its Tenant lets it be allowed
     source: Source | None = None  # the files of an Agent that names some; read beside the store
 
 
@@ -56,6 +64,7 @@ class Store:
         self._by_uid: dict[str, dict[str, View]] = {kind: {} for kind in _PROJECT}
         self._roots: dict[Key, RootView] = {}
         self._homes: dict[str, dict[Key, RootView]] = defaultdict(dict)
+        self._namespaces: dict[str, NamespaceView] = {}
         self._tools: dict[str, dict[Key, RootView]] = defaultdict(dict)  # few, where Agents may be thousands
         self._versions: dict[str, int] = {}
         self._gone: OrderedDict[str, None] = OrderedDict()
@@ -108,7 +117,7 @@ class Store:
         return frozenset(self._by_uid[kind])
 
     def roots(self) -> tuple[Key, ...]:
-        """Every Agent, Tool and Policy."""
+        """Every root object."""
         return tuple(self._roots)
 
     def inhabited(self, namespace: str) -> bool:
@@ -138,11 +147,15 @@ class Store:
             users=tuple(sorted(each.name for each in home if key.name in named_tools(home[each])))
             if key.kind == "Tool"
             else (),
+            namespace=self._namespaces.get(key.name) if key.kind == "Tenant" else None,
+            ceiling=ceiling(self._roots.get(Key("Tenant", "", key.namespace))),
         )
 
     def _keys(self, view: View) -> set[Key]:
         if isinstance(view, RootView):
             return {view.key}
+        if isinstance(view, NamespaceView):
+            return {view.tenant} & self._roots.keys()
         if isinstance(view, NodeView):
             return set()
         return {view.owner} if view.owner else set()
@@ -161,13 +174,15 @@ class Store:
         return self._agents()
 
     def _neighbours(self, before: View | None, now: View | None) -> set[Key]:
-        """Who else must look when an Agent or a Tool changes: the Tools that it names, and those that share a name with it."""
+        """Who else must look when an Agent or a Tool changes: the Tools that it names, those that share a name with it, a Tenant's Agents."""
         if isinstance(before, RootView) and isinstance(now, RootView) and before.document == now.document:
             return set()
         concerned: set[Key] = set()
         for view in (before, now):
             if not isinstance(view, RootView):
                 continue
+            if view.key.kind == "Tenant":
+                concerned |= {key for key in self._homes.get(view.key.name, ()) if key.kind == "Agent"}
             home = self._homes.get(view.key.namespace, {})
             concerned |= {key for name in named_tools(view) if (key := Key("Tool", view.key.namespace, name)) in home}
             if view.key.kind == "Tool":
@@ -190,6 +205,8 @@ class Store:
             self._roots[view.key] = view
             for index in self._indexes(view.key):
                 index[view.key.namespace][view.key] = view
+        elif isinstance(view, NamespaceView):
+            self._namespaces[view.name] = view
         elif not isinstance(view, NodeView) and view.owner:
             self._children[view.owner][uid] = view
 
@@ -201,6 +218,8 @@ class Store:
                     del index[view.key.namespace][view.key]
                     if not index[view.key.namespace]:
                         del index[view.key.namespace]
+        elif isinstance(view, NamespaceView):
+            self._namespaces.pop(view.name, None)
         elif not isinstance(view, NodeView) and view.owner and (kept := self._children.get(view.owner)) is not None:
             kept.pop(uid, None)
             if not kept:
@@ -216,3 +235,13 @@ def named_tools(root: RootView) -> frozenset[str]:
 def called(tool: RootView) -> str:
     """What agents call a Tool, of a spec that is not yet accepted."""
     return str(tool.document["spec"].get("toolName") or tool.key.name)
+
+
+def ceiling(tenant: RootView | None) -> tuple[str, ...] | None:
+    """A Tenant's spec.capabilities, by the kernel's rule: None where none is set, nothing where it cannot be read."""
+    if tenant is None:
+        return None
+    try:
+        return Tenant.from_cluster(tenant.document).spec.capabilities
+    except InvalidManifest:
+        return ()

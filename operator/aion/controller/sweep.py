@@ -27,8 +27,12 @@ SWEPT: tuple[tuple[Resource, str], ...] = (
     (kube.DEPLOYMENTS, labels.SELECTOR),
     (kube.SERVICES, labels.SELECTOR),
     (kube.SERVICE_ACCOUNTS, labels.SELECTOR),
+    (kube.TENANTS, ""),
+    (kube.NAMESPACES, ""),
     (kube.NETWORK_POLICIES, labels.SELECTOR),
     (kube.DISRUPTION_BUDGETS, labels.SELECTOR),
+    (kube.QUOTAS, labels.SELECTOR),
+    (kube.LIMIT_RANGES, labels.SELECTOR),
 )
 """What is watched, and by which label selector."""
 

@@ -151,7 +151,9 @@ class FakeCluster:
         place = _place(document)
         stored = self._objects.get(place)
         if stored is None:
-            return copy.deepcopy(self._add(document).body)
+            stored = self._add(document)
+            stored.applied = {}  # none of it is ours to take back
+            return copy.deepcopy(stored.body)
         before = copy.deepcopy(stored.body)
         stored.body["spec"] = copy.deepcopy(document.get("spec") or {})
         for field in ("labels", "annotations"):

@@ -26,6 +26,7 @@ _OURS = frozenset(
     | {"podName", "nodeName", "priority", "queue", "effectivePolicy", "effectiveCapabilities"}  # of an Agent
     | {"endpoint", "replicas", "readyReplicas"}  # of a Tool
     | {"active"}  # of a Policy
+    | {"keyRevision", "keys"}  # of a Tenant
 )
 """The fields of a status that we write. Others' (usage, heartbeats) change twice a minute, and a plan never reads them."""
 
@@ -40,7 +41,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class RootView:
-    """An Agent, a Tool or a Policy: its document without the bookkeeping, and what we last said in its status."""
+    """An Agent, a Tool, a Policy or a Tenant (whose namespace is empty): its document without the bookkeeping, and what we last said in its status."""
 
     key: Key
     uid: str
@@ -159,10 +160,25 @@ class NodeView:
     gpus: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class NamespaceView:
+    """A namespace: that it is there, and those of its labels that a Tenant sets."""
+
+    name: str
+    deleting: bool
+    labels: frozenset[tuple[str, str]]
+
+    @property
+    def tenant(self) -> Key:
+        """The Tenant that governs it, if there is one."""
+        return Key("Tenant", "", self.name)
+
+
 def _owner(meta: Document) -> Key | None:
     for ref in meta.get("ownerReferences") or ():
         if ref.get("controller") and ref.get("apiVersion", "").startswith("aion.os/"):
-            return Key(ref["kind"], meta.get("namespace", ""), ref["name"])
+            home = "" if ref["kind"] == "Tenant" else meta.get("namespace", "")
+            return Key(ref["kind"], home, ref["name"])
     return None
 
 
@@ -198,12 +214,14 @@ def _container(status: Document) -> ContainerView:
 
 
 def root(document: Document) -> RootView:
-    """Project an Agent, a Tool or a Policy."""
+    """Project a root object."""
     meta = document["metadata"]
-    kept = {"name": meta["name"], "namespace": meta["namespace"], "uid": meta["uid"]}
-    kept |= {field: meta[field] for field in ("creationTimestamp", "labels", "annotations") if meta.get(field)}
+    kept = {"name": meta["name"], "uid": meta["uid"]}
+    kept |= {
+        field: meta[field] for field in ("namespace", "creationTimestamp", "labels", "annotations") if meta.get(field)
+    }
     return RootView(
-        key=Key(document["kind"], meta["namespace"], meta["name"]),
+        key=Key(document["kind"], meta.get("namespace", ""), meta["name"]),
         uid=meta["uid"],
         generation=int(meta.get("generation") or 0),
         deleting=bool(meta.get("deletionTimestamp")),
@@ -278,6 +296,14 @@ def digest(document: object) -> str:
     """Ten hex digits of the sha256 over the canonical JSON: 40 bits, for one root's handful of templates."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def namespace(document: Document) -> NamespaceView:
+    """Project a Namespace."""
+    meta = document["metadata"]
+    ours = (labels.TENANT, labels.POD_SECURITY)
+    worn = frozenset((name, value) for name, value in (meta.get("labels") or {}).items() if name in ours)
+    return NamespaceView(meta["name"], bool(meta.get("deletionTimestamp")), worn)
 
 
 def node(document: Document) -> NodeView:

@@ -19,7 +19,7 @@ WRITTEN = {  # the kinds whose conditions a controller writes today, and what it
     "agent": set(conditions.TYPES) - {"InUse"},
     "tool": {"Ready", "Reconciling", "Stalled", "Accepted", "ProfileReady", "Suspended", "InUse"},
     "policy": {"Ready", "Stalled", "Accepted"},
-    "tenant": {"Ready"},
+    "tenant": {"Ready", "Reconciling", "Stalled", "Accepted"},
     "sandboxprofile": {"Ready"},
 }
 
