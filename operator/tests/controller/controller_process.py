@@ -94,9 +94,9 @@ def until(check, *, within=30.0, what="it"):
 
 
 class Controller:
-    """One run of `python -m aion.controller`."""
+    """One run of `python -m aion.controller`, or of a script that breaks it on purpose first."""
 
-    def __init__(self, kubeconfig, folder, *, port, bundle=BUNDLE, **more):
+    def __init__(self, kubeconfig, folder, *, port, bundle=BUNDLE, script=None, **more):
         self.port = port
         self.log = folder / "controller.log"
         file = folder / "policy.json"
@@ -110,7 +110,8 @@ class Controller:
             **more,
         }
         with self.log.open("ab") as log:
-            argv = [sys.executable, "-W", "error", "-m", "aion.controller"]
+            what = ["-c", script] if script else ["-m", "aion.controller"]
+            argv = [sys.executable, "-W", "error", *what]
             self.process = subprocess.Popen(argv, env=environment, stdout=log, stderr=log)
 
     def page(self, path):
