@@ -149,6 +149,11 @@ class Scene:
     session: aiohttp.ClientSession
 
     @property
+    def syscalls(self):
+        """The syscall path's own app."""
+        return self.kernel.asgi._syscalls
+
+    @property
     def outsider(self):
         return Outsider(self.url, self.session)
 

@@ -5,7 +5,7 @@ import json
 import time
 from contextlib import aclosing, asynccontextmanager, suppress
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_scene import until
 
@@ -144,6 +144,7 @@ async def test_a_gap_row_is_an_event_that_names_what_it_stands_for():
 OFFERS = st.lists(st.tuples(st.sampled_from(["row", "foreign", "hole", "take"]), st.integers(1, 4)), max_size=40)
 
 
+@settings(deadline=None)
 @given(OFFERS, st.integers(1, 4))
 async def test_whatever_happens_a_subscriber_can_account_for_every_number(offers, limit):
     subscription, seq, told, wanted = Subscription(AGENTS, position=0, limit=limit), 0, [], []

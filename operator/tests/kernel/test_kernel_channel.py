@@ -86,6 +86,9 @@ async def test_a_change_of_agent_tool_or_policy_comes_down_and_nothing_else_does
     async with scene() as stage, connected(stage) as gateway:
         await gateway.granted()
         stage.cluster.put(testing.agent("rivals", "z"))
+        stage.cluster.put(testing.agent("team", "b"))
+        with pytest.raises(TimeoutError):
+            await gateway.heard(within_s=0.05)
         stage.cluster.put(testing.agent("team", "a"))
         assert (await gateway.granted()).capabilities == ()
         stage.cluster.put(testing.tool("team", "second"))

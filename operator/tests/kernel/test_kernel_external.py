@@ -8,12 +8,13 @@ import time
 import aiohttp
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_scene import ID, KEYS, SECRET, Outsider, scene, settlement, signed, until
 
 from aion.api import errors, toolcall
 from aion.kernel import external, serving, testing
+from aion.kernel.auth import Caller
 from aion.kernel.external import Door, TenantTools
 from aion.kernel.tenantkeys import FixedKeys
 from aion.syscalls import call as calls
@@ -116,6 +117,18 @@ async def test_a_tokens_bearer_is_told_that_its_gateway_answers_it():
             "POST", "/v1/syscall/tool.invoke", {"params": ECHO}, headers={"Authorization": f"Bearer {token}"}
         )
         assert (status, answer["error"]["code"]) == (401, "E_SIGNATURE")
+
+
+async def test_whoever_proves_himself_otherwise_than_by_a_signature_makes_no_syscall_here():
+    class Known:
+        async def caller(self, asked, *, path):
+            return Caller("team", ID, "token", pod="a-1")
+
+    async with scene() as stage:
+        stage.syscalls._authority = Known()
+        status, answer = await stage.outsider.syscall("tool.invoke", ECHO)
+        assert (status, answer["error"]["code"]) == (403, "E_POLICY")
+        assert "in a Pod its gateway answers" in answer["error"]["message"]
 
 
 async def test_the_body_may_not_name_another_agent_than_the_signature():
@@ -259,6 +272,7 @@ def test_the_door_forgets_whom_it_heard_last_longest_ago(monkeypatch):
     assert list(door._standings) == ["agent://tenant-a/a", "agent://tenant-a/c"]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(["tenant-a", "tenant-b"]), st.sampled_from(["", "agent://tenant-a/x", "agent://tenant-b/x"]),
        st.sampled_from(["", "agent://tenant-a/x", "agent://tenant-b/x", "rubbish"]))  # fmt: skip
 def test_nobody_is_ever_given_the_standing_of_another_tenants_agent(tenant, proved, named):

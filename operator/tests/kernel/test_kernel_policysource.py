@@ -5,7 +5,7 @@ import contextlib
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_scene import until
 from prometheus_client import CollectorRegistry
@@ -216,6 +216,7 @@ def test_a_bundle_that_cannot_be_read_whole_is_refused(data, says):
         read_bundle({"data": data}, pointer)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from(["a", "b"])), max_size=30))
 def test_whatever_the_pointer_does_the_revision_in_force_only_rises(moves):
     current = None

@@ -171,6 +171,7 @@ def test_what_a_tenant_is_shown_says_the_same_of_it_as_the_whole():
         assert (bundle.capabilities.refuse("gpu", tenant=tenant) is None) == (
             shown.capabilities.refuse("gpu", tenant=tenant) is None
         )
+        assert set(shown.capabilities.by_tenant) <= {tenant}
 
 
 async def test_without_a_policy_there_is_none_to_show():
