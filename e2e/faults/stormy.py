@@ -80,6 +80,7 @@ class Storm:
             self._up.set()
             await self._over.wait()
             await runner.cleanup()
+        await asyncio.sleep(0.3)  # TLS says goodbye in its own time, and a loop that ends before it leaves sockets open
 
     async def _pass(self, request, out):
         writes = request.method in ("POST", "PATCH", "DELETE") and "/leases" not in request.path
