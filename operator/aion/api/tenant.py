@@ -106,7 +106,7 @@ class TenantSpec(Shape):
 class KeyStatus(Shape):
     """One key of Secret aion-tenant-keys that the controller made."""
 
-    id: Annotated[str, Field(max_length=63)] = ""
+    id: Annotated[str, Field(max_length=63)]
     """Its id, as callers send it in X-Aion-Key-Id."""
     since: fields.Timestamp = ""
     """When it was put into the Secret. Nothing: it is about to be."""
