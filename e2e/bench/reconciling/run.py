@@ -3,7 +3,7 @@
 import argparse
 import os
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def main(argv: list[str]) -> None:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", dest="size", action="store_const", const="quick", default="default", help="30 Agents each")
     size.add_argument("--full", dest="size", action="store_const", const="full", help="5 000 Agents too")
+    parser.add_argument("--agents", metavar="N", type=int, help="one burst of this many instead of the usual ones")
     parser.add_argument("--only", metavar="NAMES", help=f"of {', '.join(each.name for each in ALL)}, with commas; ours is always there")
     parser.add_argument("--keep", metavar="FOLDER", type=Path, help="leave logs and audit files in this new folder")
     asked = parser.parse_args(argv)
@@ -68,17 +69,23 @@ def main(argv: list[str]) -> None:
     chosen = [each for each in ALL if each is OURS or each.name in names]
     with tempfile.TemporaryDirectory(prefix="aion-bench-controller-") as scratch:
         folder = asked.keep or Path(scratch)
-        results, absent = _all(chosen, asked.size, folder)
-    _print([each for each in chosen if each.name in results], results, SIZES[asked.size], absent)
+        sizes = {each.name: _size(asked.size, each, asked.agents) for each in chosen}
+        results, absent = _all(chosen, sizes, folder)
+    _print([each for each in chosen if each.name in results], results, sizes[OURS.name], absent)
 
 
-def _all(chosen: list[Contender], size: str, folder: Path) -> tuple[dict[str, Result], list[str]]:
+def _size(name: str, contender: Contender, agents: int | None) -> Size:
+    usual = BRIEF.get((name, contender.name), SIZES[name])
+    return replace(usual, bursts=(agents,)) if agents else usual
+
+
+def _all(chosen: list[Contender], sizes: dict[str, Size], folder: Path) -> tuple[dict[str, Result], list[str]]:
     """Measure each; a peer that breaks is left out, with a note that says why."""
     results: dict[str, Result] = {}
     absent: list[str] = []
     for each in chosen:
         try:
-            results[each.name] = _measure(each, BRIEF.get((size, each.name), SIZES[size]), folder / each.name)
+            results[each.name] = _measure(each, sizes[each.name], folder / each.name)
         except (Failed, AssertionError) as broken:
             if each is OURS:
                 raise
