@@ -3,10 +3,15 @@
 It stands apart from the gateway because it is shared by every agent and may be away for minutes without
 any agent noticing: gateways answer syscalls by themselves and only report here.
 
-Files, in the order a request meets them: `dispatch` (raw ASGI) -> `auth` (who asks) -> `routes`, `channel`,
-`stream`, `external` (what they ask) -> `store` (what is kept) with `bus` (what is happening now);
-`cluster`, `watch`, `registry`, `reviews`, `tenantkeys` are the kernel's view of Kubernetes, and `grants`
-turns that view into what one agent may do. `testing` ships the fake API server.
+Files, in the order a request meets them: `serving` (sockets) -> `dispatch` (raw ASGI: the syscall path or FastAPI) ->
+`intake` (its body) -> `auth` (who asks; `reviews`, `tenantkeys` know) -> what is asked: `external` (a syscall from
+outside the cluster, for `residents`, on record by `recorder`), `routes` with `views` (agents, audit, policy), `channel`
+(a gateway), `stream` (events), `probes` -> `refusal` where the answer is no.
+Behind them: `store` (what is kept) in `memorystore` or `redisstore` with `append.lua`, `drafts` (what is written there),
+`bus` (what is happening now). The kernel's view of Kubernetes is `cluster` (four verbs), `watch` (keeps a picture
+current), `registry` (the picture) and `policysource` (which policy is in force); `grants` turns them into what one agent
+may do. `app` puts all of it together for a cluster, a laptop or a test; `settings` and `__main__` are the process;
+`openapi`, `metrics` and `clock` describe, count and tell the time. `testing` ships the fakes.
 
 It must never decide a syscall of an agent in a Pod (that is the gateway's), nor write to the cluster.
 """

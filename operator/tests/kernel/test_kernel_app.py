@@ -2,7 +2,9 @@
 
 import asyncio
 import dataclasses
+import re
 import time
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -84,3 +86,11 @@ async def test_what_it_stands_on_is_closed_when_it_ends():
     async with testing.started(kernel):
         pass
     assert closed == ["tools", "store"]
+
+
+def test_the_packages_map_names_every_file_and_no_other():
+    import aion.kernel
+
+    folder = Path(aion.kernel.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert set(re.findall(r"`([a-z_]+)`", aion.kernel.__doc__)) == files
