@@ -31,6 +31,8 @@ def install(server, folder):
     apply(server, *(crds.definition(kind) for kind in crds.KINDS))
     names = [f"crd/{kind.names.plural}.aion.os" for kind in crds.KINDS]
     server.kubectl("wait", "--for=condition=Established", "--timeout=20s", *names)
+    # A new kind's storage answers 429 for a moment; kubectl waits that out, and a controller's log would tell of it.
+    server.kubectl("get", "--all-namespaces", ",".join(f"{kind.names.plural}.aion.os" for kind in crds.KINDS))
     meta = {"name": "aion-controller"}
     subject = {"kind": "ServiceAccount", "name": "aion-controller", "namespace": SYSTEM}
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "aion-controller"}
