@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-import structlog
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -48,8 +47,6 @@ from aion.telemetry import metrics, spans
 AGENTS = "/apis/aion.os/v1/agents"
 TOOLS = "/apis/aion.os/v1/tools"
 TENANTS = "/apis/aion.os/v1/tenants"
-
-_log = structlog.get_logger()
 
 CANCEL_AGAIN_S = 0.2
 

@@ -8,7 +8,7 @@ import secrets
 
 import structlog
 
-from aion.api import errors, signing
+from aion.api import errors, keyids, signing
 from aion.api import grant as grants
 from aion.kernel import intake, refusal, residents
 from aion.kernel.auth import Asked, Authority, Caller
@@ -17,7 +17,7 @@ from aion.kernel.intake import Message, Receive, Send
 from aion.kernel.metrics import KernelMetrics
 from aion.kernel.recorder import Recorder
 from aion.kernel.residents import Residents
-from aion.kernel.tenantkeys import TenantKeys
+from aion.kernel.tenantkeys import Ring, TenantKeys
 from aion.syscalls import call as calls
 from aion.syscalls import rights, router
 from aion.syscalls.toolchannels import ToolChannels
@@ -74,10 +74,7 @@ class TenantTools:
     async def invoke(self, endpoint: str, ask: Ask, *, idempotent: bool) -> bytes:
         """Call a tool with its tenant's key; raises SyscallError."""
         tenant = ask.context.tenant
-        ring = await self._keys.ring(tenant)
-        if not ring:
-            raise errors.Unavailable(f"tenant {tenant} has no key to call its tools with")
-        self._newest[tenant] = max(ring.items())
+        self._newest[tenant] = _newest(await self._keys.ring(tenant), tenant=tenant, now_s=wall_ms() // 1000)
         channels = self._channels.get(tenant)
         if channels is None:
             channels = self._channels[tenant] = ToolChannels(lambda target: self._sign(tenant, target))
@@ -99,6 +96,15 @@ class TenantTools:
             now_ms=wall_ms(),
             nonce=secrets.token_urlsafe(18),
         )
+
+
+def _newest(ring: Ring, *, tenant: str, now_s: int) -> tuple[str, bytes]:
+    """Return the newest key that signs already; raises Unavailable without one."""
+    in_force = [key_id for key_id in ring if keyids.signs_from(key_id) <= now_s]
+    if not in_force:
+        raise errors.Unavailable(f"tenant {tenant} has no key to call its tools with")
+    key_id = max(in_force, key=lambda each: (keyids.signs_from(each), each))
+    return key_id, ring[key_id]
 
 
 class External:

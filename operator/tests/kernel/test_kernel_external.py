@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_scene import ID, KEYS, SECRET, Outsider, scene, settlement, signed, until
 
-from aion.api import errors, toolcall
+from aion.api import errors, keyids, toolcall
 from aion.kernel import external, serving, testing
 from aion.kernel.auth import Caller
 from aion.kernel.external import Door, TenantTools
@@ -291,6 +291,9 @@ def test_nobody_is_ever_given_the_standing_of_another_tenants_agent(tenant, prov
 # Tools of every tenant, by a real runner
 
 
+NEWEST = keyids.rotated(1_700_000_000)
+
+
 class Answering(Engine):
     """An engine that gives back what it was asked and by whom it asks."""
 
@@ -307,7 +310,7 @@ class Answering(Engine):
 @pytest.fixture
 async def runner():
     tool = toolcall.RunnerTool(name="t", version="1.0.0", kind="wasm", input_schema={})
-    app = App(Answering(), tool, keys=lambda tenant, key_id: SECRET if (tenant, key_id) == ("team", "next") else None)
+    app = App(Answering(), tool, keys=lambda tenant, key_id: SECRET if (tenant, key_id) == ("team", NEWEST) else None)
     await app.load()
     server, bound = serving.Server(app), serving.bind("127.0.0.1", 0)
     await server.listen([bound])
@@ -323,8 +326,10 @@ def ask(tenant):
     return Ask(params=msgspec.Raw(b'{"q":1}'), context=context, remaining=lambda: 5.0, nested=nested)
 
 
-async def test_a_tool_is_called_with_the_newest_key_of_its_agents_tenant(runner):
-    tools = TenantTools(FixedKeys({"team": {"default": b"old", "next": SECRET}}))
+async def test_a_tool_is_called_with_the_newest_key_of_its_agents_tenant_that_signs_already(runner):
+    not_yet = keyids.rotated(int(time.time()) + 60)
+    ring = {"zzz": b"by hand", "default": b"first", NEWEST: SECRET, not_yet: b"too new for a runner to know"}
+    tools = TenantTools(FixedKeys({"team": ring}))
     result = json.loads(await tools.invoke(runner, ask("team"), idempotent=False))
     assert result["params"] == {"q": 1}
     await tools.close()
@@ -337,6 +342,10 @@ async def test_another_tenants_key_opens_no_runner_and_no_key_is_said_so(runner)
     with pytest.raises(errors.Unavailable, match="has no key"):
         await tools.invoke(runner, ask("nobody"), idempotent=False)
     await tools.close()
+    only_later = TenantTools(FixedKeys({"team": {keyids.rotated(int(time.time()) + 60): SECRET}}))
+    with pytest.raises(errors.Unavailable, match="has no key"):
+        await only_later.invoke(runner, ask("team"), idempotent=False)
+    await only_later.close()
 
 
 # Listening
