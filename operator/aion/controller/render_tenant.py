@@ -22,6 +22,9 @@ NODE_LOCAL_DNS = "169.254.20.10/32"
 """Where NodeLocal DNSCache listens on each node, by its own default."""
 
 
+_CLOSED: Document = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []}
+
+
 def children(name: str, spec: TenantSpec, *, uid: str, settings: Settings) -> tuple[Document, ...]:
     """Everything in the namespace; a ResourceQuota only where the Tenant sets a bound."""
     key = Key("Tenant", name, name)  # the namespace that it governs is where its children live
@@ -33,7 +36,7 @@ def children(name: str, spec: TenantSpec, *, uid: str, settings: Settings) -> tu
 
     policies = "networking.k8s.io/v1"
     found = [
-        made("NetworkPolicy", policies, NAME, {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}),
+        made("NetworkPolicy", policies, NAME, _CLOSED),
         made("NetworkPolicy", policies, AGENTS, _agents(spec, settings=settings)),
         made("LimitRange", "v1", NAME, _defaults(spec)),
     ]

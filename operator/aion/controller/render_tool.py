@@ -72,6 +72,7 @@ def guards(recipe: ToolRecipe, *, settings: Settings) -> tuple[Document, ...]:
             "podSelector": selector,
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [{"ports": [{"port": PORT, "protocol": "TCP"}], "from": [agents, kernel]}],
+            "egress": [],
         },
     }
     if recipe.replicas < 2:

@@ -19,8 +19,8 @@ from aion.controller.views import RootView
 POLL_S = 60.0
 """How often an Agent with files is looked at while nothing else happens: 1 000 of them cost 17 small reads a second."""
 
-FRESH_S = 2.0
-"""An Agent that starts is looked at four times within a second or two, and one ConfigMap may serve many: one read serves them all."""
+FRESH_S = 0.5
+"""A burst of events is one read, and so are many Agents of one ConfigMap; whoever changes files and then the Agent is slower than this."""
 
 REMEMBERED = 10_000  # digests, some 200 B each
 

@@ -181,7 +181,7 @@ class Store:
         for view in (before, now):
             if not isinstance(view, RootView):
                 continue
-            if view.key.kind == "Tenant":
+            if view.key.kind == "Tenant" and _capabilities(before) != _capabilities(now):
                 concerned |= {key for key in self._homes.get(view.key.name, ()) if key.kind == "Agent"}
             home = self._homes.get(view.key.namespace, {})
             concerned |= {key for name in named_tools(view) if (key := Key("Tool", view.key.namespace, name)) in home}
@@ -245,3 +245,8 @@ def ceiling(tenant: RootView | None) -> tuple[str, ...] | None:
         return Tenant.from_cluster(tenant.document).spec.capabilities
     except InvalidManifest:
         return ()
+
+
+def _capabilities(tenant: View | None) -> object:
+    """The ceiling as it is written; a Tenant that sets none is, for Agents, like no Tenant."""
+    return tenant.document["spec"].get("capabilities") if isinstance(tenant, RootView) else None

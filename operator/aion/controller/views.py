@@ -19,7 +19,7 @@ GPU = "nvidia.com/gpu"  # the extended resource, a whole number
 LABEL_PROFILE = "seccomp.aion.os/"  # followed by 16 hex digits of the profile's sha256
 
 EXACT = frozenset({"NetworkPolicy", "PodDisruptionBudget"})
-"""Kinds whose spec we render with every default spelled out."""
+"""Kinds whose spec we render with every default spelled out, and every list that must stay empty: what is left out, others may fill."""
 
 _OURS = frozenset(
     {"observedGeneration", "conditions"}
@@ -288,8 +288,10 @@ def child(document: Document) -> ChildView:
 
 
 def exactly(document: Document) -> str:
-    """The digest of the spec, of a kind that the API server stores as it was sent; else empty."""
-    return digest(document.get("spec") or {}) if document["kind"] in EXACT else ""
+    """The digest of the spec, of a kind that the API server stores as it was sent, but for empty lists; else empty."""
+    if document["kind"] not in EXACT:
+        return ""
+    return digest({name: value for name, value in (document.get("spec") or {}).items() if value != []})
 
 
 def digest(document: object) -> str:

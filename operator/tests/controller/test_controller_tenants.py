@@ -76,7 +76,7 @@ async def test_of_the_namespace_only_two_labels_are_taken():
 async def test_everything_is_denied_and_an_agents_gateway_gets_three_ways_out():
     world = await bound()
     whole = world.object("NetworkPolicy", "aion-tenant")["spec"]
-    assert whole == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    assert whole == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "ingress": [], "egress": []}
     agents = world.object("NetworkPolicy", "aion-agents")["spec"]
     assert [[p["port"] for p in rule["ports"]] for rule in agents["egress"]] == [[8010], [53, 53], [8020]]
     assert agents["egress"][0]["to"][0]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "aion-kernel"}
