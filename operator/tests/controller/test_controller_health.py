@@ -64,3 +64,14 @@ async def test_an_ended_task_is_noticed():
     assert health.running(task)() is None
     await task
     assert health.running(task)() == "watch has ended"
+
+
+async def test_a_ready_one_says_which_role_it_has_and_checks_may_change_meanwhile(port):
+    alive = {}
+    runner = await health.serve(port, alive=alive, ready={}, role=lambda: "ok: standby")
+    found = await pages(port)
+    alive["watch"] = lambda: "watch has ended"
+    later = await pages(port)
+    await runner.cleanup()
+    assert (found["/readyz"], found["/healthz"]) == ((200, "ok: standby\n"), (200, "ok\n"))
+    assert later["/healthz"] == (503, "watch: watch has ended\n")

@@ -1,10 +1,12 @@
 """The rim against a real API server: applied, counted, refused in a way that a worker can act on."""
 
 import uuid
+from datetime import UTC, datetime
 
 import pytest
 
-from aion.controller import errors, kube, metrics, render_agent, sealed
+from aion.controller import errors, kube, lease, metrics, render_agent, sealed
+from aion.controller.budget import Budget
 from aion.controller.recipes import AgentRecipe
 from aion.controller.settings import Settings
 from aion.controller.views import Key
@@ -138,3 +140,30 @@ async def test_a_merge_adds_and_takes_away_what_it_names_and_leaves_the_rest(rim
     where = {"namespace": namespace, "name": "src"}
     await rim.merge(kube.CONFIG_MAPS, **where, patch={"data": {"a": None, "e": "f"}})
     assert (await rim.read(kube.CONFIG_MAPS, **where))["data"] == {"c": "d", "e": "f"}
+
+
+async def test_a_process_whose_term_is_over_sends_no_write_but_may_still_see_and_claim_the_lease(apiserver, namespace):
+    idle = await kube.Kube.connect(kubeconfig=str(apiserver.kubeconfig), may_write=lambda: False)
+    with pytest.raises(errors.Unreachable, match="does not hold the Lease"):
+        await idle.apply(account(namespace))
+    claim = lease.held("me", None, namespace=namespace, at=datetime.now(UTC))
+    first = await idle.put(claim)
+    assert lease.read(await idle.read(kube.LEASES, namespace=namespace, name=lease.NAME)).holder == "me"
+    with pytest.raises(errors.Conflict):
+        await idle.put(claim)
+    renewed = lease.held("me", lease.read(first), namespace=namespace, at=datetime.now(UTC))
+    await idle.put(renewed)
+    with pytest.raises(errors.Conflict):
+        await idle.put(renewed)
+    await idle.close()
+    assert "agent-a" not in apiserver.kubectl("get", "serviceaccounts", "-n", namespace).stdout
+
+
+async def test_every_write_takes_its_token_and_a_read_takes_none(apiserver, namespace):
+    budget = Budget(per_s=1000, burst=1, clock=lambda: 0.0)
+    paced = await kube.Kube.connect(kubeconfig=str(apiserver.kubeconfig), budget=budget)
+    for n in range(3):
+        await paced.apply(account(namespace, name=f"a{n}"))
+    await paced.read(kube.SERVICE_ACCOUNTS, namespace=namespace, name="a0")
+    await paced.close()
+    assert round(budget.book(), 6) == 0.003
