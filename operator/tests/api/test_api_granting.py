@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aion.api import grant, patterns, policy, syscall
@@ -78,6 +78,22 @@ def test_a_grant_never_widens(spec, tools, rules):
             and (who.spec.tools is None or made_tool.name in who.spec.tools)
             for made_tool in made
         )  # fmt: skip
+
+
+@settings(deadline=None)
+@given(SPECS, TOOLS, BUNDLES, st.lists(WORDS, max_size=6))
+def test_a_tenants_ceiling_only_takes_away_and_is_named_where_it_does(spec, tools, rules, ceiling):
+    who, made, rules = agent(spec), [tool(*each) for each in tools], bundle(rules)
+    free = grant.compile(who, made, rules, revision=3)
+    held = grant.compile(who, made, rules, revision=3, ceiling=ceiling)
+    for kind, before, after in (
+        ("capability", free.capabilities, held.capabilities),
+        ("syscall", free.syscalls, held.syscalls),
+    ):
+        assert set(after) == {name for name in before if patterns.first(ceiling, name)}
+        for name in set(before) - set(after):
+            assert held.why(kind, name) == f"tenant.spec.capabilities: {name} is not in it (policy revision 3)"
+    assert held.tools == free.tools, "what a Tool may do is bounded by its caller's capabilities"
 
 
 @given(SPECS, TOOLS, BUNDLES)
