@@ -23,6 +23,7 @@ MODULE = Path(__file__).resolve().parent / "go"
 SYSTEM = controller_process.SYSTEM
 PARTS = ("etcd", "kube-apiserver", "kube-scheduler", "kwok")
 NODES = 10  # their KWOK capacity is 1 000 CPUs and a million Pods each
+_KINDS = ",".join(kind.names.plural for kind in controller_process.crds.KINDS)
 _RATE = {"qps": 5000, "burst": 10000}
 _WRITES = ["create", "update", "patch", "delete", "deletecollection"]
 
@@ -79,6 +80,8 @@ def running(at: Path, *, users: Sequence[str]) -> Iterator[World]:
         control.start(server, "kwok", _kwok(server, kwok))
         controller_process.apply(server, *(_node(number) for number in range(NODES)))
         server.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "nodes", "--all")
+        # An established CRD answers 429 for a moment more: a contender that backs off then would look slow to start.
+        controller_process.until(lambda: server.kubectl("get", _KINDS, "-A", check=False).returncode == 0, what="every kind being served")
         yield World(server, kubeconfig, audit)
     finally:
         for name in reversed(PARTS):
