@@ -1,4 +1,4 @@
-"""A proxy before the real API server that refuses writes on command, as a server in a storm does.
+"""A proxy before the real API server that refuses writes on command, as a server in a storm does, or lets its watches fall silent.
 
 Apart from the world because only storms need it. It passes everything else through, watches and all, and the election's Lease too: what a storm does to
 that is the priority levels' business in a real server, which keep leader election apart. It must never answer in the server's place but by a refusal.
@@ -22,6 +22,7 @@ class Storm:
 
     def __init__(self, server, kubeconfig, folder):
         self.refused = []
+        self.deaf = False
         self.kubeconfig = folder / "storm.kubeconfig"
         self._config = yaml.safe_load(kubeconfig.read_text())
         self._server = server
@@ -96,6 +97,8 @@ class Storm:
             told = web.StreamResponse(status=answer.status, headers=kept)
             await told.prepare(request)
             async for chunk in answer.content.iter_any():
+                if self.deaf and "watch" in request.query:
+                    await self._over.wait()  # the connection stays open, and nothing ever comes again
                 await told.write(chunk)
             await told.write_eof()
             return told

@@ -18,6 +18,13 @@ sweep.Sweep.run = lambda self: asyncio.Event().wait()
 main()
 """
 
+SOON_SUSPICIOUS = """
+from aion.controller import watches
+from aion.controller.__main__ import main
+watches.SILENT_S = 3.0
+main()
+"""
+
 
 def test_a_short_absence_of_the_api_server_is_outlived_and_a_long_one_ends_the_term(world, team, recovered):
     run = world.controller()
@@ -111,3 +118,19 @@ def test_every_second_answer_an_error_delays_and_loses_nothing(world, team, reco
         world.settle(team)
         recovered(f"20 Agents against {len(storm.refused)} errors", time.monotonic() - began)
         assert run.process.poll() is None
+
+
+def test_watches_that_fall_silent_are_stood_in_for_by_the_sweep_and_end_the_process_by_its_liveness(
+    world, team, recovered
+):
+    with Storm(world.server, world.kubeconfig, world.folder) as storm:
+        run = world.controller(kubeconfig=storm.kubeconfig, script=SOON_SUSPICIOUS, AION_SWEEP_S="2")
+        assert run.page("/healthz") == (200, "ok\n")
+        storm.deaf = True
+        began = time.monotonic()
+        world.create(agent(team))
+        world.settle(team)
+        recovered("an Agent served without any watch", time.monotonic() - began)
+        world.until(lambda: run.page("/healthz")[0] == 503, what="the liveness probe's failure", within=10)
+        recovered("the silence noticed", time.monotonic() - began)
+        assert "has not come back by the watch" in run.page("/healthz")[1]

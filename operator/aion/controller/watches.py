@@ -2,7 +2,7 @@
 
 It stands apart because a silent watch and a silent cluster look alike from inside: only something that is known to have changed can tell them apart, and we know
 what we wrote ourselves. That costs no request and no object of its own, and it judges each kind's watch for itself. A kind that we never write (nodes) or that nothing
-happens to is left to kopf, which reconnects a stream without bookmarks, and to the sweep. It must never call a watch dead for being slow: one event
+happens to is left to kopf, which reconnects a stream without bookmarks, and to the sweep: what that finds is written about, and the write then owes an event. It must never call a watch dead for being slow: one event
 of the kind after the write, whichever it is, clears it.
 """
 
