@@ -8,7 +8,7 @@ from importlib import metadata
 
 import typer
 
-from aion.cli import convert, crds, policy
+from aion.cli import convert, crds, kernel, policy
 
 app = typer.Typer(
     name="aionctl",
@@ -26,10 +26,15 @@ Turn a classic agent.yml or tool.yml into a Kubernetes object, and back:
 Check a policy bundle before the cluster does:
 
     aionctl policy validate policies/default.yaml
+
+Run a kernel on this machine, without a cluster:
+
+    aionctl kernel dev
 """,
 )
 app.command("convert")(convert.convert)
 app.add_typer(crds.app, name="crds")
+app.add_typer(kernel.app, name="kernel")
 app.add_typer(policy.app, name="policy")
 
 
