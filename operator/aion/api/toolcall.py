@@ -16,6 +16,7 @@ PATH = "/v1/calls"
 PORT = 8020
 MAX_RESULT_BYTES = 1 << 20
 MAX_PARAMS_BYTES = 256 << 10
+LEAVING = "leaving"  # in the details of E_BUSY: this runner ends and has not begun the call, so ask on a new connection
 MAX_IN_FLIGHT = 64  # calls per runner; one more is answered E_BUSY
 
 _EMPTY = msgspec.Raw(b"{}")

@@ -10,6 +10,7 @@ from aion.controller.recipes import Document, ToolRecipe
 from aion.controller.settings import Settings
 
 PORT = 8020
+STAYS_S = 10  # the runner's 2 s of lingering, and calls of up to 8
 SOCKET = "/run/aion/tool.sock"
 
 # wasm runs inside the runner, so it gets the Tool's memory on top of its own.
@@ -137,6 +138,7 @@ def _tool(recipe: ToolRecipe, *, settings: Settings) -> Document:
         "image": recipe.image or settings.image_tools,
         "imagePullPolicy": settings.image_pull_policy,
         "command": [sealed.LAUNCH, "--serve", SOCKET, *_served(recipe)],
+        **_stays(recipe),
         "resources": {"requests": room, "limits": room},
         "securityContext": sealed.container_security(uid=sealed.UID_CODE, profile=recipe.profile),
         "volumeMounts": [
@@ -144,6 +146,13 @@ def _tool(recipe: ToolRecipe, *, settings: Settings) -> Document:
             {"name": "run", "mountPath": "/run/aion"},
         ],
     }
+
+
+def _stays(recipe: ToolRecipe) -> Document:
+    """The runner ends its calls after SIGTERM, and a program is started here for each of them. A wasm file was handed over long ago."""
+    if recipe.entry.kind == "wasm":
+        return {}
+    return {"lifecycle": {"preStop": {"sleep": {"seconds": STAYS_S}}}}
 
 
 def _served(recipe: ToolRecipe) -> list[str]:

@@ -17,6 +17,7 @@ from aion.syscalls.toollink import Ask, BrokenLink, Link
 
 _DIAL_S = 5.0
 _PING_S = 20.0
+_ELSEWHERE_S = 0.1
 _PARTING = aiohttp.ClientWSTimeout(ws_close=1.0)  # a runner that hangs must not hold up who leaves it
 _MAX_FRAME = toolcall.MAX_RESULT_BYTES + (64 << 10)  # a result and its envelope
 
@@ -39,6 +40,7 @@ class ToolChannels:
         self._session: aiohttp.ClientSession | None = None
         self._links: dict[str, Link] = {}
         self._dialling: dict[str, asyncio.Task[Link]] = {}
+        self._parted: set[Link] = set()
 
     async def invoke(self, endpoint: str, ask: Ask, *, idempotent: bool) -> bytes:
         """Call the tool at `endpoint`. Raises UnknownOutcome where a connection broke that may have carried an effect.
@@ -46,15 +48,32 @@ class ToolChannels:
         Asked again once, on a new connection, where the question had not gone out or the tool is idempotent.
         """
         try:
-            return await (await self._link(endpoint)).call(ask)
+            return await self._asked(endpoint, ask)
         except BrokenLink as broken:
             if broken.sent and not idempotent:
                 raise _lost(endpoint, broken, errors.UnknownOutcome) from None
         try:
-            return await (await self._link(endpoint)).call(ask)
+            return await self._asked(endpoint, ask)
         except BrokenLink as broken:
             kind = errors.UnknownOutcome if broken.sent and not idempotent else errors.UpstreamFailed
             raise _lost(endpoint, broken, kind) from None
+
+    async def _asked(self, endpoint: str, ask: Ask) -> bytes:
+        """Ask, and where that runner is leaving ask another: what it has not begun may be asked anew, idempotent or not."""
+        while True:
+            link = await self._link(endpoint)
+            try:
+                return await link.call(ask)
+            except errors.Busy as busy:
+                if not (busy.details or {}).get(toolcall.LEAVING) or ask.remaining() < _ELSEWHERE_S:
+                    raise
+            if self._links.get(endpoint) is link:
+                self._part(self._links.pop(endpoint))
+            await asyncio.sleep(_ELSEWHERE_S)
+
+    def _part(self, link: Link) -> None:
+        """Calls on it end there; the runner hangs up after the last."""
+        self._parted = {each for each in self._parted if not each.broken} | {link}
 
     async def keep(self, endpoints: frozenset[str]) -> None:
         """Close the connections to every other endpoint: no grant names it any more."""
@@ -66,6 +85,7 @@ class ToolChannels:
         for task in self._dialling.values():
             task.cancel()
         await self.keep(frozenset())
+        await asyncio.gather(*(link.close() for link in self._parted))
         if self._session is not None:
             await self._session.close()
 

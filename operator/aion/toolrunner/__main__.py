@@ -13,6 +13,7 @@ import shlex
 import socket
 import sys
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 import uvloop
@@ -26,6 +27,9 @@ from aion.toolrunner.settings import Keys, Settings
 EX_DATAERR = 65
 TERMINATION_LOG = Path("/dev/termination-log")
 FIRST_FD = 3
+
+DRAIN_S = 20.0
+"""With 2 s before and 2 s after it below the Pod's 30 s."""
 
 
 def engine_of(tool: toolcall.RunnerTool, settings: Settings) -> Engine:
@@ -51,12 +55,35 @@ def inherited() -> list[socket.socket] | None:
     return [socket.socket(fileno=FIRST_FD + n) for n in range(int(os.environ.get("LISTEN_FDS", "0")))] or None
 
 
+class Server(uvicorn.Server):
+    """uvicorn's, whose first signal only asks: calls in flight end first. The second one ends it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.asked = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Called by the interpreter, between any two steps."""
+        if self.asked.is_set():
+            super().handle_exit(sig, frame)
+        self._loop.call_soon_threadsafe(self.asked.set)
+
+
+async def leave(app: App, server: Server, *, linger_s: float) -> None:
+    """After the first signal: go on while others learn of it, begin nothing new, end what was begun, end."""
+    await server.asked.wait()
+    await asyncio.sleep(linger_s)
+    await app.drain(DRAIN_S)
+    server.should_exit = True
+
+
 async def serve(settings: Settings) -> int:
     """Serve until a signal; 65 when the tool can never run."""
     tool = toolcall.runner_tool(settings.tool)
     engine = engine_of(tool, settings)
     app = App(engine, tool, keys=Keys(settings.keys_dir, tenant=settings.tenant))
-    server = uvicorn.Server(
+    server = Server(
         uvicorn.Config(
             app,
             host="0.0.0.0",  # noqa: S104 - the Service reaches it on the Pod's address
@@ -68,11 +95,12 @@ async def serve(settings: Settings) -> int:
             lifespan="off",
             log_level="warning",
             access_log=False,
-            timeout_graceful_shutdown=20,
+            timeout_graceful_shutdown=2,
         )
     )
     serving = asyncio.create_task(server.serve(sockets=inherited()))
     loading = asyncio.create_task(app.load())
+    leaving = asyncio.create_task(leave(app, server, linger_s=settings.linger_s))
     await asyncio.wait((serving, loading), return_when=asyncio.FIRST_COMPLETED)
     try:
         if loading.done() and (bad := loading.exception()) is not None:
@@ -84,6 +112,7 @@ async def serve(settings: Settings) -> int:
         await serving
     finally:
         loading.cancel()
+        leaving.cancel()
         await engine.close()
     return 0
 

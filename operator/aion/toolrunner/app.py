@@ -24,6 +24,8 @@ from aion.toolrunner.engine import Engine
 READY_WAIT_S = 4.0
 """The kubelet asks with a time-out of 5 s: a question that waits here sees readiness the moment it is there."""
 
+DRAIN_LOOK_S = 0.05
+
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -47,6 +49,13 @@ class App:
         """Load the engine; readiness turns true after it. Raises BadArtefact."""
         await self._engine.load()
         self._ready.set()
+
+    async def drain(self, within_s: float) -> None:
+        """Begin no more calls, and wait for those in flight, for so long at most."""
+        self._load.stopping = True
+        ends = time.monotonic() + within_s
+        while self._load.in_flight and time.monotonic() < ends:  # noqa: ASYNC110 - once in a process's life
+            await asyncio.sleep(DRAIN_LOOK_S)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Serve one request or connection."""

@@ -47,7 +47,11 @@ class _Call:
 def believed(failed: errors.CallFailed, refused: Mapping[str, Document | None]) -> errors.CallFailed:
     """What to tell the caller of a failure: a refusal it passes on keeps its details, a code it made up is dropped."""
     if failed.code in refused:
-        return errors.ToolFailed(failed.message, code=failed.code, details=failed.details or refused[failed.code])
+        details = failed.details or refused[failed.code] or {}
+        kept = {
+            name: value for name, value in details.items() if name != toolcall.LEAVING
+        }  # only a runner may say that
+        return errors.ToolFailed(failed.message, code=failed.code, details=kept or None)
     if isinstance(failed, errors.ToolFailed) and failed.code not in OWN_CODES:
         return errors.ToolFailed(failed.message, details={**(failed.details or {}), "tool_code": failed.code})
     return failed
@@ -101,7 +105,9 @@ class Session:
         if invoke.id in self._calls:
             raise errors.BadCall(f"call {invoke.id} is in flight already: ids are used once", code="E_BAD_REQUEST")
         if self._load.stopping:
-            raise errors.Full("this runner is stopping: ask again, another one answers")
+            raise errors.Full(
+                "this runner is stopping: ask again, another one answers", details={toolcall.LEAVING: True}
+            )
         if self._load.in_flight >= self._load.most:
             raise errors.Full(f"{self._load.most} calls are in flight, which is all that this runner takes")
         if len(raw := bytes(invoke.params)) > toolcall.MAX_PARAMS_BYTES:

@@ -22,6 +22,8 @@ class Settings(BaseSettings):
     tool_file: Path | None = None
     tool_argv: str | None = None
     port: int = 8020
+    # After SIGTERM calls are taken for so long: until every node knows that new connections go elsewhere.
+    linger_s: float = 2.0
 
 
 class Keys:

@@ -261,6 +261,31 @@ async def test_an_answer_lost_on_the_way_is_asked_for_again_only_where_the_tool_
         assert engine.calls == 1
 
 
+async def test_a_runner_that_leaves_finishes_its_calls_and_new_ones_go_elsewhere_unnoticed():
+    begun, finish = asyncio.Event(), asyncio.Event()
+
+    async def once_held(invocation, _syscall):
+        if invocation.params.get("q") == "held":
+            begun.set()
+            await finish.wait()
+        return {"said": invocation.params.get("q")}
+
+    engine = Engineered(once_held)
+    async with running(engine) as runner, staged(a_tool(endpoint=runner.endpoint)) as (stage, _):
+        held = asyncio.create_task(stage.call("tool.invoke", {"tool": "echo", "q": "held"}))
+        await asyncio.wait_for(begun.wait(), 5)
+        leaving = asyncio.create_task(runner.app.drain(5))
+        await asyncio.sleep(0)
+        late = asyncio.create_task(stage.call("tool.invoke", {"tool": "echo", "q": "late"}))
+        await asyncio.sleep(0.25)
+        runner.app._load.stopping = False  # as another runner behind the same Service would answer
+        assert (await asyncio.wait_for(late, 5)).status == 200
+        finish.set()
+        assert (await asyncio.wait_for(held, 5)).status == 200
+        await asyncio.wait_for(leaving, 5)
+        assert engine.calls == 2, "and nothing was asked twice"
+
+
 async def test_an_idempotent_tool_is_asked_twice_and_not_for_ever():
     async def always_dies(invocation, syscall):
         runner.hang_up()

@@ -83,8 +83,9 @@ def wasm_that_asks(request: str) -> Engine:
 class Runner:
     """One that is up."""
 
-    def __init__(self, server: uvicorn.Server, port: int) -> None:
+    def __init__(self, server: uvicorn.Server, app: App, port: int) -> None:
         self._server = server
+        self.app = app
         self.port = port
         self.endpoint = f"http://127.0.0.1:{port}"
 
@@ -119,7 +120,7 @@ async def running(engine: Engine, *, timeout_ms: int = 5000, port: int = 0) -> A
     server = uvicorn.Server(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup(sockets=[listening])
-    runner = Runner(server, listening.getsockname()[1])
+    runner = Runner(server, app, listening.getsockname()[1])
     try:
         yield runner
     finally:

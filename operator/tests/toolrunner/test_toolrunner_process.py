@@ -34,6 +34,7 @@ async def runner(folder, binary):
         "AION_KEYS_DIR": str(keys),
         "AION_TOOL_FILE": str(folder / "tool.wasm"),
         "AION_PORT": str(port),
+        "AION_LINGER_S": "0.3",
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "aion.toolrunner", env=env, stderr=asyncio.subprocess.PIPE
@@ -122,6 +123,24 @@ async def test_an_endless_tool_ends_at_the_callers_timeout(tmp_path):
     async with runner(tmp_path, FOREVER) as (_, port), await connect(port) as ws:
         await ws.send(invoke(1, timeout_ms=200))
         assert (await answered(ws))["code"] == "E_TIMEOUT"
+
+
+async def test_told_to_stop_it_ends_what_it_began_begins_nothing_new_and_says_so(tmp_path):
+    async with runner(tmp_path, NESTING) as (process, port), await connect(port) as ws:
+        await ws.send(invoke(7, timeout_ms=5000))
+        assert (await answered(ws))["t"] == "syscall"
+        process.terminate()
+        await ws.send(invoke(8, timeout_ms=5000))
+        assert (await answered(ws))["id"] == 8, "calls are taken until others know"
+        await asyncio.sleep(0.6)
+        await ws.send(invoke(9))
+        refused = await answered(ws)
+        assert (refused["id"], refused["code"], refused["details"]) == (9, "E_BUSY", {"leaving": True})
+        assert process.returncode is None
+        for ident in (7, 8):
+            await ws.send(json.dumps({"t": "answer", "id": ident, "n": 0, "status": "ok", "result": {"status": 200}}))
+            assert (await answered(ws))["id"] == ident
+        assert await asyncio.wait_for(process.wait(), 5) == 0
 
 
 async def test_a_bad_wasm_file_ends_the_process_with_65_and_a_sentence(tmp_path):
