@@ -18,7 +18,7 @@ The files, in the order in which an event meets them:
     plan              the hand-over, as data
 
     apply             the writes of children, and the tenant's keys
-    status            the status, where there is something new to say
+    status, events    the status, where there is something new to say; what happened, for people
     kube, errors      the wire, and what goes wrong on it: the only module that speaks to Kubernetes
     budget            how fast it may be written to
 

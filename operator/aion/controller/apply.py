@@ -16,6 +16,9 @@ from aion.controller import errors, sealed
 from aion.controller.kube import BY_KIND, PODS, SECRETS, Cluster
 from aion.controller.plan import Plan, Rekey
 from aion.controller.sealed import Document
+from aion.telemetry import logs
+
+_log = logs.get("controller.apply")
 
 KEYS_ANEW_S = 600.0
 """A key Secret that somebody deleted is invisible to us (no right to read one). While a Pod waits, it is offered again this often."""
@@ -65,6 +68,13 @@ class Applier:
             self._memory.seen(dict(await self._cluster.apply(document, subresource="status")))
         except errors.NotFound:
             return
+
+    async def event(self, document: Document) -> None:
+        """Tell what happened; one that cannot be told (its namespace goes, the server is busy) is worth no second attempt."""
+        try:
+            await self._cluster.create(document)
+        except errors.KubeError as error:
+            _log.info("event.untold", reason=error.message, name=document["metadata"]["name"])
 
     def forget(self, namespace: str) -> None:
         """The namespace lost its last Agent and Tool: if it comes back, it may be another one."""

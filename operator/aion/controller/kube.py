@@ -58,6 +58,7 @@ TENANTS = Resource("aion.os/v1", "tenants", "Tenant")
 NAMESPACES = Resource("v1", "namespaces", "Namespace")
 QUOTAS = Resource("v1", "resourcequotas", "ResourceQuota")
 LIMIT_RANGES = Resource("v1", "limitranges", "LimitRange")
+EVENTS = Resource("events.k8s.io/v1", "events", "Event")
 NETWORK_POLICIES = Resource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy")
 DISRUPTION_BUDGETS = Resource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
 LEASES = Resource("coordination.k8s.io/v1", "leases", "Lease")
@@ -66,7 +67,7 @@ BY_KIND = {
     r.kind: r
     for r in (
         AGENTS, TOOLS, POLICIES, PODS, NODES, SECRETS, CONFIG_MAPS, SERVICES, SERVICE_ACCOUNTS, DEPLOYMENTS,
-        NETWORK_POLICIES, DISRUPTION_BUDGETS, TENANTS, NAMESPACES, QUOTAS, LIMIT_RANGES, LEASES,
+        NETWORK_POLICIES, DISRUPTION_BUDGETS, TENANTS, NAMESPACES, QUOTAS, LIMIT_RANGES, EVENTS, LEASES,
     )
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from aion.controller import (
     errors,
+    events,
     outcome,
     plan_agent,
     plan_tenant,
@@ -88,6 +89,8 @@ class Reconciler:
             if key.kind == "Policy":  # a lost update would lower a revision: compare and swap
                 document["metadata"]["resourceVersion"] = str(seen.version)
             await self._applier.status(document)
+            if happened := events.of(seen.root, document, now=now):
+                await self._applier.event(happened)
         if files is not None and isinstance(plan.outcome, outcome.Done | outcome.Stalled):
             return outcome.After(sources.POLL_S)  # other files may also be what mends a crash
         return plan.outcome

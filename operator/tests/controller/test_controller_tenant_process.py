@@ -93,6 +93,9 @@ def test_a_tenant_its_tool_and_its_agents_files(apiserver, running):
 
     apply(apiserver, {**files, "data": {"main.py": "print(2)"}})
     apiserver.kubectl("annotate", "agent", "a", "-n", team, "look=now")
-    until(lambda: get(apiserver, "agent", "a", team)["status"].get("podName") not in (pod, None), what=f"another Pod, see {running.log}")
+    until(
+        lambda: get(apiserver, "agent", "a", team)["status"].get("podName") not in (pod, None),
+        what=f"another Pod, see {running.log}",
+    )
     assert running.stop() == 0
     assert '"error"' not in running.log.read_text()

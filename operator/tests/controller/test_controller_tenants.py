@@ -132,7 +132,7 @@ async def test_a_spec_that_is_refused_loosens_nothing():
     world.cluster.writes.clear()
     await world.applies(tenant(quota={"pods": "many"}))
     assert told(world)["reason"] == "InvalidSpec"
-    assert {write.subresource for write in world.cluster.writes} == {"status"}
+    assert {(write.kind, write.subresource) for write in world.cluster.writes} == {("Tenant", "status"), ("Event", "")}
     assert ids(world) == ["default"]
 
 
