@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import aiohttp
 import msgspec
 
 from aion.api import channel
 from aion.gateway.door import Door
+from aion.syscalls import websocket
 from aion.telemetry import logs
 from aion.telemetry.journal import Batch, Journal
 
@@ -60,18 +60,16 @@ class Channel:
 
     async def run(self) -> None:
         """Connect, converse, and again, until cancelled."""
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=DIAL_S)
-        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout, trust_env=False) as session:
-            failures = 0
-            while True:
-                began = time.monotonic()
-                why = await self._once(session)
-                self._door.lost()
-                failures = 0 if time.monotonic() - began > LAST_WAIT_S else failures + 1
-                wait = random.uniform(FIRST_WAIT_S / 2, min(LAST_WAIT_S, FIRST_WAIT_S * 2.0**failures))  # noqa: S311
-                if failures in (0, 4):  # not a line for every attempt; a kernel that starts beside us is no news
-                    _log.warning("kernel.lost", reason=why, again_s=round(wait, 1))
-                await asyncio.sleep(wait)
+        failures = 0
+        while True:
+            began = time.monotonic()
+            why = await self._once()
+            self._door.lost()
+            failures = 0 if time.monotonic() - began > LAST_WAIT_S else failures + 1
+            wait = random.uniform(FIRST_WAIT_S / 2, min(LAST_WAIT_S, FIRST_WAIT_S * 2.0**failures))  # noqa: S311
+            if failures in (0, 4):  # not a line for every attempt; a kernel that starts beside us is no news
+                _log.warning("kernel.lost", reason=why, again_s=round(wait, 1))
+            await asyncio.sleep(wait)
 
     async def drain(self, *, within_s: float) -> bool:
         """Wait until the kernel has every record; False where it has not in time."""
@@ -83,44 +81,42 @@ class Channel:
                     await self._empty.wait()
         return not self._journal.pending_bytes
 
-    async def _once(self, session: aiohttp.ClientSession) -> str:
+    async def _once(self) -> str:
         """One connection from its upgrade to its end; why it ended."""
         try:
             token = self._token_file.read_text().strip()
             async with asyncio.timeout(DIAL_S):
-                socket = await session.ws_connect(
-                    self._url,
-                    headers={"Authorization": f"Bearer {token}"},
-                    heartbeat=PING_S,
-                    max_msg_size=MAX_FRAME,
-                    compress=0,
+                socket = await websocket.connect(
+                    self._url, headers={"Authorization": f"Bearer {token}"}, max_bytes=MAX_FRAME, ping_s=PING_S
                 )
-        except aiohttp.WSServerHandshakeError as refused:
+        except websocket.Refused as refused:
             return f"the kernel refused the connection with HTTP {refused.status}: is this Pod's ServiceAccount an agent's?"
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        except (websocket.Broken, OSError, UnicodeError) as error:  # TimeoutError is an OSError
             return f"the kernel at {self._url} cannot be reached: {str(error) or type(error).__name__}"
-        async with socket:
-            try:
-                return await self._converse(socket)
-            except (ConnectionError, aiohttp.ClientError) as error:
-                return f"the connection broke: {error}"
+        try:
+            return await self._converse(socket)
+        except websocket.Broken as error:
+            return f"the connection broke: {error}"
+        finally:
+            await socket.close()
 
-    async def _converse(self, socket: aiohttp.ClientWebSocketResponse) -> str:
+    async def _converse(self, socket: websocket.Socket) -> str:
         self._journal.rewind()
-        await _send(socket, channel.encode(self._hello))
+        await socket.send(channel.encode(self._hello))
+        # Between the loop's callback and us, so that what a frame sets off fails here, where the process ends of it.
+        heard: asyncio.Queue[bytes | websocket.Ended] = asyncio.Queue()
+        socket.listen(heard.put_nowait, heard.put_nowait)
         reporting = asyncio.create_task(self._report(socket), name="channel-report")
         try:
-            async for message in socket:
-                if message.type is not aiohttp.WSMsgType.TEXT:
-                    continue
-                if why := self._take(message.data):
+            while not isinstance(frame := await heard.get(), websocket.Ended):
+                if why := self._take(frame):
                     return why
         finally:
             reporting.cancel()
             await asyncio.gather(reporting, return_exceptions=True)
-        return f"the kernel closed the connection ({socket.close_code})"
+        return f"the kernel {frame.why}"
 
-    def _take(self, text: str) -> str | None:
+    def _take(self, text: bytes) -> str | None:
         """Act on one frame; a reason where the conversation cannot go on."""
         try:
             frame = channel.decode_down(text)
@@ -141,24 +137,20 @@ class Channel:
                 self._empty.set()
         return None
 
-    async def _report(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _report(self, socket: websocket.Socket) -> None:
         """Send records as they are written, and a heartbeat where there is nothing else to say."""
         while True:
             self._news.clear()
             while (batch := self._journal.batch()) is not None:
-                await _send(socket, _audit(batch))
+                await socket.send(_audit(batch))
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._news.wait()
             except TimeoutError:
                 beat = channel.Heartbeat(time.time_ns() // 1_000_000, self._door.inflight, self._totals())
-                await _send(socket, channel.encode(beat))
+                await socket.send(channel.encode(beat))
 
 
 def _audit(batch: Batch) -> bytes:
     """The frame of a batch, made of the journal's lines as they are: encoded once, when the syscall ended."""
     return b'{"t":"audit","records":[' + b",".join(batch.lines) + b"]}"
-
-
-async def _send(socket: aiohttp.ClientWebSocketResponse, frame: bytes) -> None:
-    await socket.send_frame(frame, aiohttp.WSMsgType.TEXT)

@@ -10,15 +10,13 @@ from functools import partial
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from aion.api import errors, toolcall
+from aion.syscalls import websocket
 from aion.syscalls.toollink import Ask, BrokenLink, Link
 
 _DIAL_S = 5.0
 _PING_S = 20.0
 _ELSEWHERE_S = 0.1
-_PARTING = aiohttp.ClientWSTimeout(ws_close=1.0)  # a runner that hangs must not hold up who leaves it
 _MAX_FRAME = toolcall.MAX_RESULT_BYTES + (64 << 10)  # a result and its envelope
 
 Sign = Callable[[str], Mapping[str, str]]
@@ -37,7 +35,6 @@ class ToolChannels:
 
     def __init__(self, sign: Sign) -> None:
         self._sign = sign
-        self._session: aiohttp.ClientSession | None = None
         self._links: dict[str, Link] = {}
         self._dialling: dict[str, asyncio.Task[Link]] = {}
         self._parted: set[Link] = set()
@@ -82,12 +79,12 @@ class ToolChannels:
 
     async def close(self) -> None:
         """End every connection."""
-        for task in self._dialling.values():
+        dialling = list(self._dialling.values())
+        for task in dialling:
             task.cancel()
+        await asyncio.gather(*dialling, return_exceptions=True)
         await self.keep(frozenset())
         await asyncio.gather(*(link.close() for link in self._parted))
-        if self._session is not None:
-            await self._session.close()
 
     async def _link(self, endpoint: str) -> Link:
         link = self._links.get(endpoint)
@@ -106,26 +103,17 @@ class ToolChannels:
             done.exception()  # who still waits is told; that nobody does is no news for the log
 
     async def _dial(self, endpoint: str) -> Link:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), timeout=aiohttp.ClientTimeout(total=None, sock_connect=_DIAL_S)
-            )
         url = endpoint.rstrip("/") + toolcall.PATH
         try:
             async with asyncio.timeout(_DIAL_S):
-                socket = await self._session.ws_connect(
-                    url,
-                    headers=self._sign(urlsplit(url).path),
-                    heartbeat=_PING_S,
-                    max_msg_size=_MAX_FRAME,
-                    timeout=_PARTING,
-                    compress=0,
+                socket = await websocket.connect(
+                    url, headers=self._sign(urlsplit(url).path), max_bytes=_MAX_FRAME, ping_s=_PING_S
                 )
-        except aiohttp.WSServerHandshakeError as error:
+        except websocket.Refused as error:
             raise errors.UpstreamFailed(
                 f"the tool runner at {endpoint} refused the connection with HTTP {error.status}"
             ) from None
-        except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        except (websocket.Broken, TimeoutError) as error:
             said = str(error) or f"no answer within {_DIAL_S:.0f} s"
             raise errors.UpstreamFailed(f"the tool runner at {endpoint} cannot be reached: {said}") from None
         link = self._links[endpoint] = Link(socket)

@@ -12,10 +12,10 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
-import aiohttp
 import msgspec
 
 from aion.api import errors, toolcall
+from aion.syscalls import websocket
 
 Nested = Callable[[str, msgspec.Raw], Awaitable[bytes]]
 """Do a nested syscall by name and params; raises SyscallError."""
@@ -53,13 +53,13 @@ class _Waiting:
 class Link:
     """A connection that is up, until `broken`."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: websocket.Socket) -> None:
         self._socket = socket
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Waiting] = {}
         self._goodbyes: set[asyncio.Task[None]] = set()
         self.broken = False
-        self._reader = asyncio.create_task(self._read(), name="tool-link")
+        socket.listen(self._hear, self._end)
 
     async def call(self, ask: Ask) -> bytes:
         """The tool's result as JSON. Raises SyscallError as the runner said, or BrokenLink."""
@@ -85,16 +85,13 @@ class Link:
     async def close(self) -> None:
         """End the connection; calls on it fail."""
         await self._socket.close()
-        await self._reader
 
     async def _send(self, frame: toolcall.ToRunner, *, sent: bool) -> None:
         try:
-            await self._socket.send_frame(toolcall.encode(frame), aiohttp.WSMsgType.TEXT)
-        except (ConnectionError, aiohttp.ClientError) as error:
+            await self._socket.send(toolcall.encode(frame))
+        except websocket.Broken as error:
             self.broken = True
-            # Only these words mean that nothing was written; any other failure came after the frame was on its way.
-            unsent = "closing transport" in str(error)
-            raise BrokenLink(f"the runner hung up: {error}", sent=sent or not unsent) from None
+            raise BrokenLink(f"the runner hung up: {error}", sent=sent or error.sent) from None
 
     def _say_goodbye(self, number: int) -> None:
         """Tell the runner that nobody waits any more; in a task, for the caller is being cancelled."""
@@ -109,22 +106,19 @@ class Link:
         self._goodbyes.add(task)
         task.add_done_callback(self._goodbyes.discard)
 
-    async def _read(self) -> None:
-        why = "the runner hung up"
+    def _hear(self, text: bytes) -> None:
         try:
-            async for message in self._socket:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    self._take(toolcall.decode_from_runner(message.data))
-        except msgspec.DecodeError as error:
-            why = f"the runner speaks another protocol: {error}"
-        finally:
-            self.broken = True
-            if self._socket.close_code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG:
-                why = "the runner sent more than a frame may hold"
-            for waiting in self._waiting.values():
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(BrokenLink(why, sent=True))
-            await self._socket.close()
+            frame = toolcall.decode_from_runner(text)
+        except (msgspec.DecodeError, RecursionError) as error:
+            self._socket.hang_up(f"speaks another protocol: {error}")
+        else:
+            self._take(frame)
+
+    def _end(self, ended: websocket.Ended) -> None:
+        self.broken = True
+        for waiting in self._waiting.values():
+            if not waiting.answer.done():
+                waiting.answer.set_exception(BrokenLink(f"the runner {ended.why}", sent=True))
 
     def _take(self, frame: toolcall.FromRunner) -> None:
         waiting = self._waiting.get(frame.id)
