@@ -9,9 +9,9 @@ _TESTS = Path(__file__).resolve().parents[2] / "operator" / "tests"
 sys.path[:0] = [str(_TESTS), str(_TESTS / "controller")]
 
 import controller_process  # noqa: E402
-from faulty import World  # noqa: E402
 
 from apiserver_fixture import apiserver  # noqa: E402
+from faulty import World  # noqa: E402
 
 __all__ = ["apiserver"]
 

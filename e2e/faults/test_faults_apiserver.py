@@ -5,6 +5,7 @@ import signal
 import time
 
 import pytest
+
 from faulty import agent
 from stormy import Storm
 

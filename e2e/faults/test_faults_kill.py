@@ -4,6 +4,7 @@ import random
 import time
 
 import pytest
+
 from faulty import agent
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(90)]

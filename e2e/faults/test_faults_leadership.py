@@ -4,6 +4,7 @@ import signal
 import time
 
 import pytest
+
 from faulty import LEASE, agent
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(90)]

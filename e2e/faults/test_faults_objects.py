@@ -4,6 +4,7 @@ import json
 import time
 
 import pytest
+
 from faulty import agent, told, tool
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(60)]
