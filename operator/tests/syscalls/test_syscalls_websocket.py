@@ -367,6 +367,23 @@ async def test_a_peer_that_breaks_the_rules_is_told_by_code_and_left(bad, code, 
         assert await asyncio.wait_for(said, 2) == b"\x88" + code.to_bytes(2, "big")
 
 
+async def test_a_peer_that_broke_the_rules_and_stays_is_cut_off_though_nobody_closes(monkeypatch):
+    monkeypatch.setattr(websocket, "PARTING_S", 0.05)
+    cut: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def stays(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await accepted(reader, b"\xc1\x01x"))
+        with contextlib.suppress(ConnectionError):
+            while await reader.read(100):
+                pass
+        cut.set_result(None)
+
+    async with rude(stays) as url:
+        ear = Ear(await dial(url))
+        assert (await ear.end()).code == 1002
+        await asyncio.wait_for(cut, 2)
+
+
 async def test_who_hears_nonsense_can_hang_up_and_hears_nothing_more():
     async def floods(peer: ServerConnection) -> None:
         peer.transport.write(frame(b"nonsense") * 3)
