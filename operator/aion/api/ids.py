@@ -6,6 +6,7 @@ arguments. It must never hold money in a float: a dollar is 1_000_000 micro-USD,
 
 import re
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from functools import lru_cache
 from typing import NewType
 
 AgentId = NewType("AgentId", str)
@@ -66,6 +67,10 @@ def micro_usd(amount: float | str | Decimal) -> MicroUSD:
     A string says exactly what it means, so more than six decimals are refused; a JSON number has been through binary
     and is rounded (0.1 + 0.2 is 300000).
     """
+    return _seen(amount) if isinstance(amount, float | int | str) else _micro_usd(amount)
+
+
+def _micro_usd(amount: float | str | Decimal) -> MicroUSD:
     if isinstance(amount, bool):
         raise ValueError("got a boolean, expected dollars")  # noqa: TRY004 - one error type for one parser
     if isinstance(amount, str) and not _DOLLARS.fullmatch(amount):
@@ -81,6 +86,10 @@ def micro_usd(amount: float | str | Decimal) -> MicroUSD:
     if whole != micros and not isinstance(amount, float):
         raise ValueError(f"got {str(amount)[:40]!r} dollars, expected at most six decimals")
     return MicroUSD(int(whole))
+
+
+# A caller names the same few limits with every syscall, and reading one costs 3 to 7 us. Typed: True is not 1.
+_seen = lru_cache(maxsize=256, typed=True)(_micro_usd)
 
 
 def usd(micros: int) -> str:

@@ -97,3 +97,9 @@ def test_micros_survive_as_text(micros):
 @pytest.mark.parametrize(("micros", "text"), [(0, "0"), (100_000, "0.1"), (1, "0.000001"), (10_000_000, "10")])
 def test_dollars_are_written_without_trailing_zeros(micros, text):
     assert ids.usd(micros) == text
+
+
+def test_what_was_read_before_is_not_taken_for_what_only_equals_it():
+    assert [ids.micro_usd(1), ids.micro_usd(1.0), ids.micro_usd("1"), ids.micro_usd(Decimal(1))] == [1_000_000] * 4
+    with pytest.raises(ValueError, match="got a boolean"):
+        ids.micro_usd(True)
