@@ -78,10 +78,13 @@ async def running(launch: Path, folder: Path, kernel_url: str, **env: str) -> As
         "AION_AGENT_UID": str(os.getuid()), "AION_TOKEN_FILE": str(folder / "token"), "AION_KEYS_DIR": str(folder / "keys"),
         "AION_JOURNAL": str(folder / "audit.journal"), "AION_GRACE_S": "5", **env,
     }  # fmt: skip
-    listen = (f"unix={folder}/gw.sock", f"tcp=127.0.0.1:{tcp}", f"pod=127.0.0.1:{pod}")
+    listen = (f"tcp=127.0.0.1:{tcp}", f"pod=127.0.0.1:{pod}", f"unix={folder}/gw.sock")
     argv = [str(launch), *(word for each in listen for word in ("--listen", each)), "--", sys.executable, "-m", "aion.gateway"]
     process = await asyncio.create_subprocess_exec(*argv, env={**os.environ, **variables}, stdout=asyncio.subprocess.PIPE)
     try:
+        async with asyncio.timeout(10):
+            while process.returncode is None and not (folder / "gw.sock").exists():  # the last that aion-launch opens
+                await asyncio.sleep(0.005)
         yield Gateway(process, folder, tcp, pod)
     finally:
         if process.returncode is None:
