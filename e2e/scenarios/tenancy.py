@@ -13,12 +13,13 @@ from installation.kubectl import Kubectl
 Document = dict[str, Any]
 
 PRELUDE = """\
-import http.client, json, os, signal, socket, sys, time
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # first: process 1 ignores what it has no handler for
+import http.client, json, os, socket, time
 from aion_sdk import Agent, errors
 
 agent = Agent.from_env()
 def say(what, **fields): print("@" + json.dumps({"what": what, **fields}), flush=True)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 """
 EPILOGUE = """
 say("done")

@@ -15,6 +15,7 @@ PROFILE = "seccomp.aion.os/"
 def test_lifecycle_of_an_agent_that_is_changed_and_whose_pod_is_killed(tenant: Tenancy):
     tenant.agent("worker", IDLE)
     tenant.wait("agent/worker")
+    tenant.said("worker", until="up")
     (first,) = tenant.pods("worker")
     assert tenant.get("agent/worker")["status"]["podName"] == first["metadata"]["name"]
 
@@ -26,6 +27,7 @@ def test_lifecycle_of_an_agent_that_is_changed_and_whose_pod_is_killed(tenant: T
 
     tenant.kubectl.run("delete", "pod", second["metadata"]["name"], "-n", tenant.name, "--grace-period=0", "--force")
     third = until(lambda: _ready_other(tenant, "worker", second), what="a new Pod for the one that was killed")
+    tenant.said("worker", until="up")
     assert third["metadata"]["name"] == second["metadata"]["name"], "the template is the same, so is the name"
 
     tenant.kubectl.run("delete", "agent", "worker", "-n", tenant.name)
