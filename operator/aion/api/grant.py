@@ -1,22 +1,14 @@
 """A grant: everything one agent may do, compiled from its spec, the Tools and the policy bundle.
 
 Apart because it is what the gateway admits by: small, flat and frozen, so that the hot path looks up and never
-interprets. It must never widen: whatever the spec asks, policy's answer bounds it. It imports no pydantic, because the
-gateway carries none; `compile`, which the kernel calls, only reads the models it is given.
+interprets. It must never know a model: the gateway carries no pydantic. How a grant is made stands in `granting`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from aion.api.agent import Agent
-    from aion.api.policy import Bundle
-    from aion.api.tool import Tool
 
 CAPABILITIES: tuple[str, ...] = ("filesystem", "gpu", "network", "subprocess")
 
@@ -87,16 +79,3 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     def refuses_tool(self, name: str) -> bool:
         """Does this Tool exist, and policy or the agent's own spec.tools say no to it? Then E_POLICY, not E_NO_TOOL."""
         return f"tool:{name}" in self.refused
-
-
-def compile(  # noqa: A001 - it is what it does
-    agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int, ceiling: Sequence[str] | None = None
-) -> Grant:
-    """What `agent` may do under `bundle`: what its spec asks, as far as policy allows, and never above its Tenant's `ceiling`. Pure.
-
-    A Tool whose capabilities the agent lacks is listed all the same, so that calling it is denied by name of the rule;
-    one that spec.tools or policy leaves out is in `refused`.
-    """
-    from aion.api.granting import compile_grant
-
-    return compile_grant(agent, tools, bundle, revision=revision, ceiling=ceiling)

@@ -13,11 +13,13 @@ from aion.api.policy import Bundle
 from aion.api.tool import Tool
 
 
-def compile_grant(
+def compile(  # noqa: A001 - it is what it does
     agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int, ceiling: Sequence[str] | None = None
 ) -> grant.Grant:
     """What `agent` may do under `bundle`. Tools of other namespaces are passed over.
 
+    A Tool whose capabilities the agent lacks is listed all the same, so that calling it is denied by name of the rule;
+    one that spec.tools or policy leaves out is in `refused`.
     `ceiling` is the Tenant's spec.capabilities: names of capabilities and patterns of syscalls, None where it sets none.
     """
     tenant, spec, rules = agent.namespace, agent.spec, bundle.capabilities

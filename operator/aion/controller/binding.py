@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from aion.api import conditions, grant, policy
+from aion.api import conditions, granting, policy
 from aion.api.agent import Agent
 from aion.api.conditions import Condition
 from aion.controller.views import RootView
@@ -55,7 +55,7 @@ def of(agent: Agent, *, holder: RootView | None, held: Held | None, ceiling: tup
             f"Revision {pointer.revision} points at {pointer.config_map}, a bundle that this controller does not hold."
         )
         return Binding(conditions.unknown(conditions.POLICY_BOUND, conditions.NOT_ACTIVE, said), facts)
-    granted = grant.compile(agent, (), held.bundle, revision=pointer.revision, ceiling=ceiling)
+    granted = granting.compile(agent, (), held.bundle, revision=pointer.revision, ceiling=ceiling)
     facts["effectiveCapabilities"] = [*granted.capabilities, *granted.syscalls]
     taken = [
         granted.refused[f"capability:{name}"]

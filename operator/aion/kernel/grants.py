@@ -1,14 +1,14 @@
 """What each agent may do right now, compiled from the registry and the policy in force.
 
 It stands apart from the channel so that a gateway in a Pod and a caller outside are granted by the same lines. It
-must never grant more than `aion.api.grant.compile` gives, nor anything before every picture is complete and a policy
+must never grant more than `aion.api.granting.compile` gives, nor anything before every picture is complete and a policy
 is in force.
 """
 
 import asyncio
 from dataclasses import dataclass
 
-from aion.api import errors, grant
+from aion.api import errors, grant, granting
 from aion.api.agent import Agent
 from aion.api.policy import Bundle, digest
 from aion.api.tool import Tool
@@ -92,7 +92,7 @@ class Grants:
             or known.ceiling != ceiling
             or known.policy is not policy
         ):
-            made = grant.compile(agent, tools, policy.bundle, revision=policy.revision, ceiling=ceiling)
+            made = granting.compile(agent, tools, policy.bundle, revision=policy.revision, ceiling=ceiling)
             known = _Compiled(agent, tools, ceiling, policy, made)
         self._compiled[key] = known  # at the end: the one asked last is forgotten last
         if len(self._compiled) > REMEMBERED:

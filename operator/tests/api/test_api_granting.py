@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aion.api import grant, patterns, policy, syscall
+from aion.api import grant, granting, patterns, policy, syscall
 from aion.api.agent import FAMILIES, Agent
 from aion.api.tool import Tool
 
@@ -63,7 +63,7 @@ def bundle(document=None):
 @given(SPECS, TOOLS, BUNDLES)
 def test_a_grant_never_widens(spec, tools, rules):
     who, made, rules = agent(spec), [tool(*each) for each in tools], bundle(rules)
-    got = grant.compile(who, made, rules, revision=3)
+    got = granting.compile(who, made, rules, revision=3)
 
     assert set(got.capabilities) <= set(who.spec.capabilities.asked())
     assert all(
@@ -84,8 +84,8 @@ def test_a_grant_never_widens(spec, tools, rules):
 @given(SPECS, TOOLS, BUNDLES, st.lists(WORDS, max_size=6))
 def test_a_tenants_ceiling_only_takes_away_and_is_named_where_it_does(spec, tools, rules, ceiling):
     who, made, rules = agent(spec), [tool(*each) for each in tools], bundle(rules)
-    free = grant.compile(who, made, rules, revision=3)
-    held = grant.compile(who, made, rules, revision=3, ceiling=ceiling)
+    free = granting.compile(who, made, rules, revision=3)
+    held = granting.compile(who, made, rules, revision=3, ceiling=ceiling)
     for kind, before, after in (
         ("capability", free.capabilities, held.capabilities),
         ("syscall", free.syscalls, held.syscalls),
@@ -98,7 +98,7 @@ def test_a_tenants_ceiling_only_takes_away_and_is_named_where_it_does(spec, tool
 
 @given(SPECS, TOOLS, BUNDLES)
 def test_everything_that_is_not_granted_has_a_rule_that_took_it(spec, tools, rules):
-    got = grant.compile(agent(spec), [tool(*each) for each in tools], bundle(rules), revision=3)
+    got = granting.compile(agent(spec), [tool(*each) for each in tools], bundle(rules), revision=3)
     missing = {f"capability:{name}" for name in grant.CAPABILITIES if name not in got.capabilities}
     missing |= {f"syscall:{name}" for name in syscall.NAMES if name not in got.syscalls}
     refused_tools = {key for key in got.refused if key.startswith("tool:")}
@@ -109,9 +109,9 @@ def test_everything_that_is_not_granted_has_a_rule_that_took_it(spec, tools, rul
 @given(SPECS, TOOLS, BUNDLES, WORDS)
 def test_one_more_denial_never_gives_anything(spec, tools, rules, word):
     who, made = agent(spec), [tool(*each) for each in tools]
-    before = grant.compile(who, made, bundle(rules), revision=1)
+    before = granting.compile(who, made, bundle(rules), revision=1)
     capabilities = {**rules["capabilities"], "deny": [*rules["capabilities"]["deny"], word]}
-    after = grant.compile(who, made, bundle({**rules, "capabilities": capabilities}), revision=2)
+    after = granting.compile(who, made, bundle({**rules, "capabilities": capabilities}), revision=2)
     assert set(after.capabilities) <= set(before.capabilities)
     assert set(after.syscalls) <= set(before.syscalls)
     assert not any(patterns.covers(word, name) for name in (*after.capabilities, *after.syscalls))
@@ -120,40 +120,40 @@ def test_one_more_denial_never_gives_anything(spec, tools, rules, word):
 @given(SPECS, TOOLS, BUNDLES)
 def test_a_grant_is_the_same_each_time_and_whatever_the_order_of_tools(spec, tools, rules):
     made = [tool(*each) for each in tools]
-    one = grant.compile(agent(spec), made, bundle(rules), revision=1)
-    assert one == grant.compile(agent(spec), made[::-1], bundle(rules), revision=1)
+    one = granting.compile(agent(spec), made, bundle(rules), revision=1)
+    assert one == granting.compile(agent(spec), made[::-1], bundle(rules), revision=1)
     assert msgspec.json.decode(msgspec.json.encode(one), type=grant.Grant) == one
 
 
 def test_tools_of_other_tenants_are_not_even_refused():
-    got = grant.compile(agent(), [tool("t-1", namespace="tenant-b")], bundle(), revision=1)
+    got = granting.compile(agent(), [tool("t-1", namespace="tenant-b")], bundle(), revision=1)
     assert got.tools == ()
     assert not got.refuses_tool("t-1")
 
 
 def test_a_tool_that_the_agent_may_not_call_for_lack_of_a_capability_is_listed_all_the_same():
-    (listed,) = grant.compile(agent(), [tool("t-1", capabilitiesRequired=["network"])], bundle(), revision=1).tools
+    (listed,) = granting.compile(agent(), [tool("t-1", capabilitiesRequired=["network"])], bundle(), revision=1).tools
     assert listed.capabilities_required == ("network",)
 
 
 def test_of_two_tools_that_are_called_alike_the_one_the_agent_may_call_is_granted():
     made = [tool("t-1", "one", version="1.0.0"), tool("t-2", "one", version="2.0.0")]
-    got = grant.compile(agent({"tools": ["t-2"]}), made, bundle(), revision=1)
+    got = granting.compile(agent({"tools": ["t-2"]}), made, bundle(), revision=1)
     assert [(each.name, each.version) for each in got.tools] == [("one", "2.0.0")]
     assert not got.refuses_tool("one")
 
 
 def test_money_comes_from_the_spec_and_from_policy_and_each_bounds_its_own():
     rules = bundle({"schema": policy.SCHEMA, "budgets": {"usd_max_per_call": "0.5"}})
-    got = grant.compile(agent({"policyOverrides": {"budget": {"usdMax": "0.10"}}}), [], rules, revision=1)
+    got = granting.compile(agent({"policyOverrides": {"budget": {"usdMax": "0.10"}}}), [], rules, revision=1)
     assert (got.budget_micro_usd, got.call_micro_usd) == (100_000, 500_000)
-    free = grant.compile(agent(), [], bundle(), revision=1)
+    free = granting.compile(agent(), [], bundle(), revision=1)
     assert (free.budget_micro_usd, free.call_micro_usd) == (None, None)
 
 
 def test_a_denial_names_the_rule_and_the_revision():
     rules = bundle({"schema": policy.SCHEMA, "capabilities": {"deny": ["network"]}})
-    got = grant.compile(agent({"capabilities": {"network": True}}), [], rules, revision=7)
+    got = granting.compile(agent({"capabilities": {"network": True}}), [], rules, revision=7)
     assert got.why("capability", "network") == "policy.capabilities.deny: network (policy revision 7)"
     assert got.why("capability", "gpu") == "agent.spec.capabilities.gpu: false (policy revision 7)"
 
@@ -166,7 +166,7 @@ def test_limits_and_hosts_are_those_of_the_bundle():
             "egress": {"allow": [{"host": "*.example.org", "ports": [443]}]},
         }
     )
-    got = grant.compile(agent(), [], rules, revision=1)
+    got = granting.compile(agent(), [], rules, revision=1)
     assert (got.offline_s, got.limits.max_concurrency, got.limits.syscall_timeout_ms) == (5, 2, 9)
     assert got.fetch == (grant.FetchRule("*.example.org", (443,)),)
     assert got.policy_digest == policy.digest(rules)
@@ -181,5 +181,5 @@ def test_limits_and_hosts_are_those_of_the_bundle():
     ],
 )  # fmt: skip
 def test_a_granted_tool_carries_the_schema_of_its_params(io, schema):
-    (granted,) = grant.compile(agent(), [tool("t-1", io=io)], bundle(), revision=1).tools
+    (granted,) = granting.compile(agent(), [tool("t-1", io=io)], bundle(), revision=1).tools
     assert granted.input_schema == schema

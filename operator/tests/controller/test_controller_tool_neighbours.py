@@ -3,7 +3,7 @@
 import pytest
 from controller_world import World, agent, node, tool
 
-from aion.api import grant, policy
+from aion.api import granting, policy
 from aion.api.agent import Agent
 from aion.api.tool import Tool
 
@@ -52,7 +52,7 @@ def test_controller_and_grants_agree_on_the_elder(times, elder):
         document = tool(name, toolName="search")
         document["metadata"] |= {"creationTimestamp": f"{day}T00:00:00Z", "uid": name}
         made.append(Tool.from_cluster(document))
-    (granted,) = grant.compile(
+    (granted,) = granting.compile(
         Agent.from_cluster(agent()), made, policy.Bundle.from_document({"schema": policy.SCHEMA}), revision=1
     ).tools
     assert granted.endpoint == f"http://tool-{elder}.team.svc:8020"
