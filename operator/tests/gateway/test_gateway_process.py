@@ -109,7 +109,7 @@ async def test_another_uid_gets_one_refusal_and_nothing_else(launch: Path, tmp_p
         await gateway.get("/healthz")
         tmp_path.chmod(0o755)
         for folder in tmp_path.parents:
-            if folder.stat().st_mode & 0o077 == 0 and "pytest" in folder.name:
+            if folder.stat().st_mode & 0o077 == 0 and "pytest" in str(folder):
                 folder.chmod(0o755)
         done = await asyncio.to_thread(
             subprocess.run,
