@@ -1,4 +1,4 @@
-"""The command line: five verbs, the same for both providers.
+"""The command line: six verbs, five of them the same for both providers.
 
 It parses, chooses the provider and prints. It must never know how a cluster is made.
 """
@@ -10,6 +10,9 @@ from pathlib import Path
 
 from clusters import choice, settings
 from clusters.failure import Failed
+from clusters.native import build
+from clusters.native.layout import Layout
+from clusters.progress import Progress
 from clusters.provider import Provider
 
 GUIDE = """\
@@ -18,6 +21,7 @@ e2e/cluster load IMAGE             give it an image: a name in buildah's (docker
 e2e/cluster kubeconfig             print the path: export KUBECONFIG=$(e2e/cluster kubeconfig)
 e2e/cluster status [-o json]       what runs, as which process, and which log belongs to it
 e2e/cluster down                   stop and remove everything; the built binaries stay cached
+e2e/cluster binaries               build what the native cluster is made of and print the folder; needs no root
 
 There is no registry: a Pod gets what was loaded, so set imagePullPolicy to IfNotPresent or Never.
 No kubectl on the machine? `export PATH="$PATH:$(e2e/cluster status -o json | jq -r .bin)"` has kubectl and helm.
@@ -78,7 +82,15 @@ def _status(cluster: Provider, asked) -> int:
     return 0
 
 
-_VERBS = {"up": _up, "down": _down, "load": _load, "kubeconfig": _kubeconfig, "status": _status}
+def _binaries(_: Provider, _asked) -> int:
+    """For tests that start an API server of their own, also where the cluster is kind's."""
+    progress = Progress(1)
+    with progress.stage("binaries"):
+        print(build.ensure(Layout(settings.read()), say=progress.say))
+    return 0
+
+
+_VERBS = {"binaries": _binaries, "up": _up, "down": _down, "load": _load, "kubeconfig": _kubeconfig, "status": _status}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=GUIDE + table,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="up | down | status | load | kubeconfig")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="up | down | status | load | kubeconfig | binaries")
     verbs.add_parser("up", help="start the cluster, or mend it")
     verbs.add_parser("down", help="stop it and leave nothing behind")
     status = verbs.add_parser("status", help="say what runs and where its logs are")
@@ -97,4 +109,5 @@ def _parser() -> argparse.ArgumentParser:
     load = verbs.add_parser("load", help="load images into the cluster; skips what is there already")
     load.add_argument("image", nargs="+", metavar="IMAGE", help="a local image's name, or a docker/OCI archive (tar)")
     verbs.add_parser("kubeconfig", help="print the path of the kubeconfig")
+    verbs.add_parser("binaries", help="build Kubernetes' own binaries without starting anything")
     return parser

@@ -1,7 +1,7 @@
 """Where things lie, and the few settings a person may change by environment variables.
 
 AION_PROVIDER   kind | native     which provider (else: kind where a container engine answers)
-AION_STATE      folder            state of the cluster, gone after `down` (/var/lib/aion-os/e2e)
+AION_STATE      folder            state of the cluster, gone after `down` (/var/lib/aion-os/e2e; not as root: ~/.local/state/aion-os/e2e)
 AION_CACHE      folder            built binaries, kept over `down` (~/.cache/aion-os)
 AION_API_PORT   port              of the API server on 127.0.0.1 (6443; native only)
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from clusters.failure import Failed
 
 SOURCES = Path(__file__).resolve().parent
+ROOTS_STATE = Path("/var/lib/aion-os/e2e")
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ def read(env: dict[str, str] | None = None) -> Settings:
     home = Path(env.get("HOME") or "/root")
     return Settings(
         provider=provider,
-        state=Path(env.get("AION_STATE") or "/var/lib/aion-os/e2e").absolute(),
+        state=Path(env.get("AION_STATE") or (ROOTS_STATE if os.geteuid() == 0 else home / ".local/state/aion-os/e2e")).absolute(),
         cache=Path(env.get("AION_CACHE") or home / ".cache" / "aion-os").absolute(),
         api_port=int(port),
     )
