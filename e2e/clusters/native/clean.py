@@ -64,11 +64,11 @@ def network(layout: Layout) -> None:
 
 
 def chains_removed(saved: str) -> str:
-    """Return the restore script that takes one table's KUBE-* chains, and our network's CNI-* ones, out of it. Pure."""
+    """Return the restore script that takes one table's KUBE-* chains, our own, and our network's CNI-* ones, out of it. Pure."""
     table = next((line for line in saved.splitlines() if line.startswith("*")), "")
     chains = re.findall(r"^:(\S+)", saved, re.MULTILINE)
     rules = [line for line in saved.splitlines() if line.startswith("-A ")]
-    ours = {chain for chain in chains if chain.startswith("KUBE-")}
+    ours = {chain for chain in chains if chain.startswith(("KUBE-", "AION-"))}
     ours |= {rule.split()[-1] for rule in rules if f'name: \\"{NETWORK}\\"' in rule and " -j CNI-DN-" in rule}
     if not any(chain.startswith("CNI-DN-") and chain not in ours for chain in chains):
         ours |= {chain for chain in chains if chain.startswith("CNI-HOSTPORT-")}

@@ -14,6 +14,7 @@ from clusters.native import processes
 from clusters.native.layout import BRIDGE, CLUSTER_CIDR, NODE_IP, PORTS, SERVICE_CIDR, Layout
 
 CGROUPS = Path("/sys/fs/cgroup")
+FENCE = "AION-FENCE"  # an iptables chain; `clean` knows ours by the prefix
 FILTERED = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 SYSCTLS = {  # what the kubelet, kube-proxy and CNI set for themselves, and we for them: put back by `down`
     "net/ipv4/ip_forward": "1",
@@ -62,6 +63,7 @@ def prepare(layout: Layout) -> None:
     run.output(["ip", "address", "replace", f"{NODE_IP}/24", "dev", BRIDGE])
     run.output(["ip", "link", "set", BRIDGE, "up"])
     run.output(["ip", "link", "set", "lo", "up"])
+    _keep_in()
     if not bridge_is_filtered():
         run.succeeds(["modprobe", "br_netfilter"])
     for name, value in SYSCTLS.items():
@@ -71,6 +73,20 @@ def prepare(layout: Layout) -> None:
     for folder in cgroup_folders(layout):
         folder.mkdir(exist_ok=True)
         _pass_on_controllers(folder)
+
+
+def _keep_in() -> None:
+    """Let nothing that is meant for the cluster leave the machine, and no Pod.
+
+    Until kube-proxy has a Service's rules, a packet for its address follows the default route; who answers there would
+    keep an API server's connection for good. So Services are routed to the bridge, where nobody answers for them.
+    """
+    run.output(["ip", "route", "replace", SERVICE_CIDR, "dev", BRIDGE, "src", NODE_IP])
+    run.succeeds(["iptables", "--wait", "--new-chain", FENCE])
+    out = ["--in-interface", BRIDGE, "!", "--out-interface", BRIDGE, "--jump", FENCE]
+    for rule in (["FORWARD", *out], [FENCE, "--jump", "REJECT"]):
+        if not run.succeeds(["iptables", "--wait", "--check", *rule]):
+            run.output(["iptables", "--wait", "--insert", *rule])
 
 
 def bridge_owner() -> str | None:

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	openapinamer "k8s.io/apiserver/pkg/endpoints/openapi"
 	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/apiserver/pkg/server/options"
@@ -24,7 +25,6 @@ import (
 	generatedopenapi "sigs.k8s.io/metrics-server/pkg/api/generated/openapi"
 	"sigs.k8s.io/metrics-server/pkg/scraper/client"
 	"sigs.k8s.io/metrics-server/pkg/server"
-	"sigs.k8s.io/metrics-server/pkg/utils"
 )
 
 const (
@@ -54,7 +54,7 @@ func run() error {
 	}
 	kubelets := &client.KubeletClientConfig{
 		Client:              *rest.CopyConfig(cluster),
-		AddressTypePriority: utils.DefaultAddressTypePriority,
+		AddressTypePriority: []corev1.NodeAddressType{corev1.NodeInternalIP}, // the node's name is in nobody's DNS
 		Scheme:              "https",
 		DefaultPort:         kubeletPort,
 		UseNodeStatusPort:   true,
