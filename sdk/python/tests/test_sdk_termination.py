@@ -10,8 +10,8 @@ PROGRAM = """
 import signal, sys, time
 from aion_sdk.termination import obey_sigterm
 {before}
-print(obey_sigterm({pid}), flush=True)
 try:
+    print(obey_sigterm({pid}), flush=True)
     time.sleep(20)
 finally:
     print("tidied", flush=True)
