@@ -70,6 +70,7 @@ class _Running:
                 for stream in (self._process.stdout, self._process.stderr):
                     while stream and await stream.read(CHUNK):
                         pass
+        self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no other way to let go
         await self._process.wait()
 
     async def _follow(self, document: bytes) -> None:

@@ -156,7 +156,7 @@ def alive(folder: Path) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-async def until(true, within_s: float = 3.0) -> None:
+async def until(true, within_s: float = 10.0) -> None:
     async with asyncio.timeout(within_s):
         while not true():
             await asyncio.sleep(0.01)
@@ -170,7 +170,7 @@ async def test_a_tool_that_hangs_is_killed_at_its_own_timeout_or_the_callers(tmp
     ):
         began = time.monotonic()
         answer = await stage.call("tool.invoke", {"tool": "echo"}, budget=budget)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 4.5  # and not after the 5 s of the other limit
         assert (answer.status, answer.code) == (504, "E_TIMEOUT")
         assert says in answer.error["message"]
         await until(lambda: not alive(tmp_path))
