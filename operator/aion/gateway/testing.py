@@ -63,8 +63,9 @@ class FakeKernel:
 
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         self.tokens.append(request.headers.get("Authorization", ""))
-        socket = self._socket = web.WebSocketResponse(max_msg_size=0)
+        socket = web.WebSocketResponse(max_msg_size=0)
         await socket.prepare(request)
+        self._socket = socket
         if self.granted is not None:
             await self.send(channel.Granted(self.granted))
         async for message in socket:
