@@ -182,7 +182,12 @@ class World:
         folder.mkdir()
         made = Controller(kubeconfig or self.kubeconfig, folder, port=free_port(), script=script, **more)
         self.controllers.append(made)
-        return made.ready() if ready else made
+        if not ready:
+            return made
+        made.ready()  # a standby is ready too: whoever starts alone is waited for until it leads
+        if vacant and more.get("AION_LEADER_ELECTION") != "false":
+            until(lambda: self.ask("GET", LEASE)[0] == 200, what="the controller leads")
+        return made
 
     def end_controllers(self):
         for each in self.controllers:

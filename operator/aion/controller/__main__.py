@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import uvloop
 
@@ -102,17 +102,23 @@ async def _hold(election: Election) -> None:
     """Keep the Lease; where it is lost, end this process at once: nothing of it may go on, not even its way of stopping."""
     why = await election.keep()
     _log.error("controller.lease_lost", reason=why)
+    _end(1)
+
+
+def _end(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(1)
+    os._exit(status)
 
 
 def main() -> None:
     """Read the environment and run."""
     settings = Settings()
     logs.configure(level=settings.log_level)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        sys.exit(runner.run(run(settings)))
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    status = runner.run(run(settings))
+    # kopf leaves TLS connections behind, and uvloop fails now and then to close a loop under them: all that matters is done.
+    _end(status)
 
 
 if __name__ == "__main__":
