@@ -41,8 +41,17 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one agent's gateway takes on."""
 
     syscall_timeout_ms: int = 30_000
+    generate_timeout_ms: int = 600_000
     max_body_bytes: int = 1 << 20
     max_concurrency: int = 64
+
+    def timeout_ms(self, syscall: str) -> int:
+        """How long a call of this syscall may take: a model may think for minutes."""
+        return self.generate_timeout_ms if syscall == "model.generate" else self.syscall_timeout_ms
+
+    def timeout_rule(self, syscall: str) -> str:
+        """Which limit that is, for the message of a time-out."""
+        return f"the policy's limits.{'generate' if syscall == 'model.generate' else 'syscall'}_timeout_ms"
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):

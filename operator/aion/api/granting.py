@@ -67,6 +67,7 @@ def compile(  # noqa: A001 - it is what it does
         fetch=tuple(grant.FetchRule(host.host, host.ports, host.private) for host in bundle.egress.allow),
         limits=grant.Limits(
             syscall_timeout_ms=bundle.limits.syscall_timeout_ms,
+            generate_timeout_ms=bundle.limits.generate_timeout_ms,
             max_body_bytes=bundle.limits.max_body_bytes,
             max_concurrency=bundle.limits.max_concurrency,
         ),

@@ -104,6 +104,8 @@ class Limits(Part):
 
     syscall_timeout_ms: int = _neutral(30_000, ge=1, le=3_600_000)
     """How long a syscall may take; a tool's own timeoutMs may be shorter."""
+    generate_timeout_ms: int = _neutral(600_000, ge=1, le=3_600_000)
+    """How long model.generate may take instead, streams as a whole: models think for minutes."""
     max_concurrency: int = _widens(64, ge=1, le=10_000)
     """Syscalls of one agent under way at once."""
     max_body_bytes: int = _widens(1 << 20, ge=1024, le=64 << 20)

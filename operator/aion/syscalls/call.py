@@ -16,6 +16,7 @@ import msgspec
 from aion.api.syscall import Context, Engine
 from aion.syscalls.budgets import Ledger
 from aion.syscalls.rights import NO_RIGHTS, Rights
+from aion.syscalls.stream import Pieces
 
 _NO_PARAMS = msgspec.Raw(b"{}")
 _NO_CONTEXT = Context()
@@ -60,8 +61,8 @@ class Nesting(Protocol):
         """Do a syscall within a call, with no more than the `held` capabilities; raises SyscallError."""
 
 
-Work = Callable[[], Awaitable[bytes]]
-"""What an admitted call still has to do: its result, as JSON."""
+Work = Callable[[], Awaitable[bytes | Pieces]]
+"""What an admitted call still has to do: its result as JSON, or, where the call can be streamed, the pieces of it."""
 
 
 class Call(msgspec.Struct, kw_only=True, eq=False):
@@ -88,6 +89,12 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     within: Call | None = None
     tool: str = ""
     """The tool that makes this nested call; empty for a call of the agent's own code."""
+    streams: bool = False
+    """Can whoever asks take an answer piece by piece?"""
+    dialect: str = ""
+    """The dialect in which it would take the pieces as a backend sends them; empty: in none."""
+    reserved: int = 0
+    """Micro-USD that are set aside for it until it is over."""
     subject: str = ""
     engine: Engine = KERNEL
     micro_usd: int = 0

@@ -1,7 +1,8 @@
 """What a syscall's module gives to the router.
 
 Apart because router and policies read handlers and handlers read calls. `admit` is where a handler says no: it runs
-before the budget is touched and must never await. What it returns does the work, and may.
+before the budget is touched and must never await. What it returns does the work, and may. Its result is JSON, or
+`stream.Pieces` for a call that `streams`: then seat, budget and record stay open until the stream has ended.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 import msgspec
 
@@ -20,6 +20,7 @@ from aion.api import channel, errors, ids, syscall
 from aion.syscalls import policies, records
 from aion.syscalls.call import Call, Caller, Standing, Work, nobody
 from aion.syscalls.handler import Handler
+from aion.syscalls.stream import Pieces, Stream
 from aion.telemetry import logs, spans
 from aion.telemetry.metrics import SyscallMetrics
 
@@ -116,10 +117,23 @@ class Router:
 
     async def handle(self, name: str, body: bytes, caller: Caller) -> Reply:
         """Answer `POST /v1/syscall/{name}`. Whatever happens there is an answer, and a record of it."""
+        return cast("Reply", await self._answer(self._open(name, caller), body))
+
+    async def serve(self, name: str, body: bytes, caller: Caller, *, dialect: str = "") -> Reply | Stream:
+        """The same for a caller who can read a stream; `dialect` is the one whose pieces it takes as they come.
+
+        A `Stream` is not over yet: it must be entered, read and left, and makes its record then.
+        """
         call = self._open(name, caller)
+        call.streams, call.dialect = True, dialect
+        return await self._answer(call, body)
+
+    async def _answer(self, call: Call, body: bytes) -> Reply | Stream:
         try:
             self._identify(call, body)
             result = await self._seated(call)
+            if not isinstance(result, bytes):
+                return Stream(call, result, over=self._over, broke=_broke, late=_late, clock=self._clock.monotonic)
             usage = self._close(call, None)
         except errors.SyscallError as error:
             return self._refuse(call, error)
@@ -140,7 +154,7 @@ class Router:
         call.within, call.tool = within, within.subject
         try:
             self._identify_nested(call, within, params, held)
-            result = await self._perform(call)
+            result = cast("bytes", await self._perform(call))
             self._close(call, None)
         except errors.SyscallError as error:
             self._close(call, error)
@@ -180,7 +194,7 @@ class Router:
             raise too_large(len(body), limits.max_body_bytes)
         call.params, call.context, call.caps_required = request.params, request.context, request.caps_required
         call.held, call.usd_max = call.rights.capabilities, request.budget.micro_usd
-        call.by(seconds=limits.syscall_timeout_ms / 1000, limit="the policy's limits.syscall_timeout_ms")
+        call.by(seconds=limits.timeout_ms(call.name) / 1000, limit=limits.timeout_rule(call.name))
         if request.budget.latency_ms is not None:
             call.by(seconds=request.budget.latency_ms / 1000, limit="the request's budget.latency_ms")
 
@@ -202,7 +216,7 @@ class Router:
         if call.name not in self._handlers:
             raise _unknown(call.name)
 
-    async def _seated(self, call: Call) -> bytes:
+    async def _seated(self, call: Call) -> bytes | Pieces:
         """Do the call on one of the agent's seats. A nested call shares its outer call's: it could not finish else."""
         standing, most = call.standing, call.rights.grant.limits.max_concurrency
         if standing.inflight >= most:
@@ -211,13 +225,17 @@ class Router:
                 retry_after_ms=_BUSY_RETRY_MS,
             )
         standing.inflight += 1
+        goes_on = False
         try:
-            return await self._perform(call)
+            result = await self._perform(call)
+            goes_on = not isinstance(result, bytes)
+            return result
         finally:
-            standing.inflight -= 1
+            if not goes_on:
+                standing.inflight -= 1
 
-    async def _perform(self, call: Call) -> bytes:
-        """Admit, reserve, work, settle."""
+    async def _perform(self, call: Call) -> bytes | Pieces:
+        """Admit, reserve, work, settle; a stream settles when it is over."""
         self._audit.check()
         self._policy.verify(call)
         handler = self._handlers[call.name]
@@ -225,22 +243,32 @@ class Router:
         worst = handler.worst_case(call)
         if worst:
             _reserve(call, worst)
+        goes_on = False
         try:
-            return await self._timed(call, work)
+            result = await self._timed(call, work)
+            if not isinstance(result, bytes):
+                if not call.streams:
+                    result.close()
+                    raise AssertionError(f"{call.name} answered by a stream, to a caller that cannot read one")
+                goes_on = True
+            return result
         finally:
-            _settle(call, worst)
+            if not goes_on:
+                _settle(call)
 
-    async def _timed(self, call: Call, work: Work) -> bytes:
+    async def _timed(self, call: Call, work: Work) -> bytes | Pieces:
         left = call.deadline - self._clock.monotonic()
         try:
             async with asyncio.timeout(left):
                 return await work()
         except TimeoutError:
-            given = (call.deadline - call.started) * 1000
-            raise errors.TimedOut(
-                f"{call.name} {call.subject} was not done within {given:.0f} ms, {call.slowest}",
-                details={"timeout_ms": round(given), "limit": call.slowest},
-            ) from None
+            raise _late(call) from None
+
+    def _over(self, call: Call, error: errors.SyscallError | None) -> syscall.Usage:
+        """End a stream: give back its seat, charge what it took, and record it; raises Unavailable where it cannot."""
+        call.standing.inflight -= 1
+        _settle(call)
+        return self._close(call, error)
 
     def _refuse(self, call: Call, error: errors.SyscallError) -> Reply:
         try:
@@ -302,6 +330,14 @@ def _broke(call: Call) -> errors.Unavailable:
     return errors.Unavailable(f"an internal error, see the log at {call.audit_id}")
 
 
+def _late(call: Call) -> errors.TimedOut:
+    given = (call.deadline - call.started) * 1000
+    return errors.TimedOut(
+        f"{call.name} {call.subject} was not done within {given:.0f} ms, {call.slowest}",
+        details={"timeout_ms": round(given), "limit": call.slowest},
+    )
+
+
 def _reserve(call: Call, worst: int) -> None:
     """Set money aside: within the agent's account, and within what the outermost call may cost with all its nested ones."""
     grant, outermost = call.rights.grant, _outermost(call)
@@ -309,12 +345,13 @@ def _reserve(call: Call, worst: int) -> None:
     left = None if most is None else max(0, most - outermost.bought)
     call.standing.ledger.reserve(worst, agent_max=grant.budget_micro_usd, call_max=left)
     outermost.bought += worst
+    call.reserved = worst
 
 
-def _settle(call: Call, worst: int) -> None:
-    call.standing.ledger.settle(worst, call.micro_usd)
-    if worst:
-        _outermost(call).bought += call.micro_usd - worst
+def _settle(call: Call) -> None:
+    call.standing.ledger.settle(call.reserved, call.micro_usd)
+    if call.reserved:
+        _outermost(call).bought += call.micro_usd - call.reserved
 
 
 def _outermost(call: Call) -> Call:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from aion.api import channel, errors, syscall
+from aion.api import channel, errors, generation, syscall
 from aion.api.grant import FetchRule, Grant, Limits, ToolGrant
 from aion.syscalls import rights, router
 from aion.syscalls.call import Call, Caller, Standing, Work
@@ -197,6 +197,100 @@ class Scripted:
         async def work() -> bytes:
             self.calls.append(call)
             return await self._act(call)
+
+        return work
+
+
+class ScriptedPieces:
+    """A stream.Pieces: brings what it is given (an error is raised), waits where it is given an Event, counts each byte or word as a token.
+
+    Each token costs one micro-USD. `closed` says how often it was let go.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        pieces: Sequence[bytes | generation.Chunk | Exception | asyncio.Event],
+        *,
+        relayed: bool = False,
+    ) -> None:
+        self.relayed = relayed
+        self.model, self.backend = "scripted-1", "scripted"
+        self.closed = 0
+        self._call = call
+        self._pieces = list(pieces)
+        self._seen = 0
+        self._waits: asyncio.Future[None] | None = None
+
+    @property
+    def usage(self) -> generation.Usage:
+        """One token in, and one out for each piece that was taken."""
+        return generation.Usage(tokens_in=1, tokens_out=self._seen)
+
+    async def next(self) -> bytes | generation.Chunk | None:
+        """What comes next."""
+        while self._pieces and not self.closed:
+            piece = self._pieces.pop(0)
+            if isinstance(piece, asyncio.Event):
+                await self._until(piece)
+            elif isinstance(piece, Exception):
+                raise piece
+            else:
+                self._seen += 1
+                return piece
+        if self.closed:
+            raise errors.UpstreamFailed("the stream was closed")
+        return None
+
+    async def _until(self, event: asyncio.Event) -> None:
+        self._waits = asyncio.ensure_future(_set(event))
+        try:
+            await self._waits
+        except asyncio.CancelledError:
+            if not self.closed:
+                raise
+
+    def close(self) -> None:
+        """Note what was used."""
+        self.closed += 1
+        self._call.tokens_in, self._call.tokens_out, self._call.micro_usd = 1, self._seen, 1 + self._seen
+        if self._waits is not None:
+            self._waits.cancel()
+
+
+async def _set(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+class ScriptedStream:
+    """A handler.Handler of model.generate whose every answer is the same pieces; `begun` keeps those it gave out."""
+
+    name = generation.SYSCALL
+    capability = None
+
+    def __init__(
+        self,
+        *pieces: bytes | generation.Chunk | Exception | asyncio.Event,
+        price: int = 0,
+        relays: str = "",
+    ) -> None:
+        self._pieces = pieces
+        self._price = price
+        self._relays = relays
+        self.begun: list[ScriptedPieces] = []
+
+    def worst_case(self, call: Call) -> int:  # noqa: ARG002 - the protocol's
+        """The price, in micro-USD."""
+        return self._price
+
+    def admit(self, call: Call) -> Work:
+        """Say yes."""
+        call.subject = "scripted-1"
+
+        async def work() -> ScriptedPieces:
+            made = ScriptedPieces(call, self._pieces, relayed=bool(self._relays) and call.dialect == self._relays)
+            self.begun.append(made)
+            return made
 
         return work
 
