@@ -101,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=GUIDE + table,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="up | down | status | load | kubeconfig | binaries")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="up | down | status | load | kubeconfig | binaries"
+    )
     verbs.add_parser("up", help="start the cluster, or mend it")
     verbs.add_parser("down", help="stop it and leave nothing behind")
     status = verbs.add_parser("status", help="say what runs and where its logs are")

@@ -29,8 +29,14 @@ def succeeds(argv: Sequence[str | Path], *, timeout: float = 20) -> bool:
         return False
 
 
-def logged(argv: Sequence[str | Path], log: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None,
-           remedy: str | None = None) -> None:
+def logged(
+    argv: Sequence[str | Path],
+    log: Path,
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    remedy: str | None = None,
+) -> None:
     """Run with all output appended to the log. Raises Failed with the log."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
@@ -45,7 +51,9 @@ def _run(argv, *, env=None, **options):
     try:
         return subprocess.run([str(word) for word in argv], env={**os.environ, **(env or {})}, check=False, **options)
     except FileNotFoundError:
-        raise Failed(f"{argv[0]} is not installed", remedy="run `e2e/cluster up`, which installs what it needs") from None
+        raise Failed(
+            f"{argv[0]} is not installed", remedy="run `e2e/cluster up`, which installs what it needs"
+        ) from None
 
 
 def _shown(argv: Sequence[str | Path]) -> str:

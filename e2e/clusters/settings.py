@@ -42,7 +42,9 @@ def read(env: dict[str, str] | None = None) -> Settings:
     home = Path(env.get("HOME") or "/root")
     return Settings(
         provider=provider,
-        state=Path(env.get("AION_STATE") or (ROOTS_STATE if os.geteuid() == 0 else home / ".local/state/aion-os/e2e")).absolute(),
+        state=Path(
+            env.get("AION_STATE") or (ROOTS_STATE if os.geteuid() == 0 else home / ".local/state/aion-os/e2e")
+        ).absolute(),
         cache=Path(env.get("AION_CACHE") or home / ".cache" / "aion-os").absolute(),
         api_port=int(port),
     )

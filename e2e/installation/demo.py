@@ -30,7 +30,14 @@ Try next:
 
 def apply(kubectl: Kubectl, *, search_image: str) -> None:
     """Have the search server, the tenant, the Tool and the Agent."""
-    kubectl.run("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=SEARCH.read_text().replace("localhost/aion-os/search:dev", search_image))
+    kubectl.run(
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "-f",
+        "-",
+        stdin=SEARCH.read_text().replace("localhost/aion-os/search:dev", search_image),
+    )
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     kubectl.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": TENANT, "labels": labels}})
     kubectl.apply(SAMPLES / "web-search.yaml", SAMPLES / "researcher.yaml", namespace=TENANT)
@@ -47,7 +54,9 @@ def answer(kubectl: Kubectl) -> dict[str, Any]:
     """Return what the agent printed of its first syscall. Raises Failed with its log where it printed none in time."""
     deadline = time.monotonic() + ANSWER_S
     while True:
-        log = kubectl.run("logs", "-n", TENANT, "-l", "aion.os/agent=researcher", "-c", "agent", "--tail=50", check=False)
+        log = kubectl.run(
+            "logs", "-n", TENANT, "-l", "aion.os/agent=researcher", "-c", "agent", "--tail=50", check=False
+        )
         for line in log.splitlines():
             if line.startswith("answer "):
                 return dict(json.loads(line.removeprefix("answer ")))

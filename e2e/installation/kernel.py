@@ -37,7 +37,9 @@ class Kernel:
 
     def events(self, topics: str, *, since: int = 0, quiet_s: float = 20) -> Iterator[dict[str, Any]]:
         """Yield events as they come, from after `since`; ends when nothing came for `quiet_s`."""
-        with self._open(f"/v1/events/stream?topics={topics}&since={since}", timeout=quiet_s, accept="text/event-stream") as answer:
+        with self._open(
+            f"/v1/events/stream?topics={topics}&since={since}", timeout=quiet_s, accept="text/event-stream"
+        ) as answer:
             for line in answer:
                 if line.startswith(b"data: "):
                     yield json.loads(line[6:])

@@ -37,7 +37,12 @@ class Kubectl:
 
     def run(self, *args: str, stdin: str | None = None, check: bool = True, timeout: float = 120) -> str:
         """Return what it printed; raises Failed with what it said instead."""
-        return self._call([self.program("kubectl"), "--kubeconfig", str(self.kubeconfig), *args], stdin=stdin, check=check, timeout=timeout)
+        return self._call(
+            [self.program("kubectl"), "--kubeconfig", str(self.kubeconfig), *args],
+            stdin=stdin,
+            check=check,
+            timeout=timeout,
+        )
 
     def get(self, *args: str) -> Any:
         """`get … -o json`, read."""
@@ -46,7 +51,13 @@ class Kubectl:
     def apply(self, *paths: Path | str, namespace: str = "") -> str:
         """Server-side apply of files."""
         where = ["-n", namespace] if namespace else []
-        return self.run("apply", "--server-side", "--force-conflicts", *where, *(word for path in paths for word in ("-f", str(path))))
+        return self.run(
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            *where,
+            *(word for path in paths for word in ("-f", str(path))),
+        )
 
     def put(self, *documents: dict[str, Any], namespace: str = "") -> str:
         """Server-side apply of documents."""
@@ -56,17 +67,23 @@ class Kubectl:
 
     def helm(self, *args: str, timeout: float = 300) -> str:
         """Run helm."""
-        return self._call([self.program("helm"), "--kubeconfig", str(self.kubeconfig), *args], stdin=None, check=True, timeout=timeout)
+        return self._call(
+            [self.program("helm"), "--kubeconfig", str(self.kubeconfig), *args], stdin=None, check=True, timeout=timeout
+        )
 
     def start(self, *args: str) -> subprocess.Popen[str]:
         """Start a kubectl that runs on, such as port-forward; the caller ends it."""
         argv = [self.program("kubectl"), "--kubeconfig", str(self.kubeconfig), *args]
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True)
+        return subprocess.Popen(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+        )
 
     def _call(self, argv: Sequence[str], *, stdin: str | None, check: bool, timeout: float) -> str:
         env = {**os.environ, "HELM_CACHE_HOME": f"{self.kubeconfig.parent}/helm", "KUBECONFIG": str(self.kubeconfig)}
         try:
-            done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=timeout, env=env)
+            done = subprocess.run(
+                argv, input=stdin, capture_output=True, text=True, check=False, timeout=timeout, env=env
+            )
         except subprocess.TimeoutExpired:
             raise Failed(f"`{_shown(argv)}` did not end within {timeout:.0f} s") from None
         if check and done.returncode:

@@ -24,7 +24,9 @@ def ensure(log: Path, *, engine_builds: bool) -> None:
     if not lacking:
         return
     if os.geteuid() != 0:
-        raise Failed(f"missing: {', '.join(sorted(lacking))}", remedy=f"sudo apt-get install -y {' '.join(sorted(lacking))}")
+        raise Failed(
+            f"missing: {', '.join(sorted(lacking))}", remedy=f"sudo apt-get install -y {' '.join(sorted(lacking))}"
+        )
     packages.install(sorted(lacking), log)
 
 

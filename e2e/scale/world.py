@@ -44,7 +44,13 @@ class World:
         """A kubeconfig of a new ServiceAccount that may do everything; the audit log knows it by `user`."""
         path = self.server.folder / f"{account}.kubeconfig"
         self.server.kubectl("create", "serviceaccount", account, "-n", SYSTEM)
-        self.server.kubectl("create", "clusterrolebinding", account, "--clusterrole=cluster-admin", f"--serviceaccount={SYSTEM}:{account}")
+        self.server.kubectl(
+            "create",
+            "clusterrolebinding",
+            account,
+            "--clusterrole=cluster-admin",
+            f"--serviceaccount={SYSTEM}:{account}",
+        )
         token = self.server.kubectl("create", "token", "-n", SYSTEM, account).stdout.strip()
         config = controller_process.yaml.safe_load(self.server.kubeconfig.read_text())
         config["users"][0]["user"] = {"token": token}
@@ -67,12 +73,24 @@ def running(at: Path, *, users: Sequence[str]) -> Iterator[World]:
     kwok = golang.binary(MODULE, name="kwok", package="sigs.k8s.io/kwok/cmd/kwok")
     server = control.prepare(at)
     audit = at / "audit.log"
-    rules = [{"level": "Metadata", "users": [World.user(each) for each in users], "verbs": _WRITES, "omitStages": ["RequestReceived"]}, {"level": "None"}]
+    rules = [
+        {
+            "level": "Metadata",
+            "users": [World.user(each) for each in users],
+            "verbs": _WRITES,
+            "omitStages": ["RequestReceived"],
+        },
+        {"level": "None"},
+    ]
     _json(at / "audit.json", {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": rules})
     try:
         control.start(server, "etcd", control.etcd_argv(server))
         # No node controller runs to lift the taint that this admission puts on a new node.
-        more = ["--disable-admission-plugins=TaintNodesByCondition", "--audit-policy-file=audit.json", f"--audit-log-path={audit}"]
+        more = [
+            "--disable-admission-plugins=TaintNodesByCondition",
+            "--audit-policy-file=audit.json",
+            f"--audit-log-path={audit}",
+        ]
         control.start(server, "kube-apiserver", control.apiserver_argv(server) + more)
         control.wait_ready(server)
         kubeconfig = controller_process.install(server, at)
@@ -81,7 +99,9 @@ def running(at: Path, *, users: Sequence[str]) -> Iterator[World]:
         controller_process.apply(server, *(_node(number) for number in range(NODES)))
         server.kubectl("wait", "--for=condition=Ready", "--timeout=30s", "nodes", "--all")
         # An established CRD answers 429 for a moment more: a contender that backs off then would look slow to start.
-        controller_process.until(lambda: server.kubectl("get", _KINDS, "-A", check=False).returncode == 0, what="every kind being served")
+        controller_process.until(
+            lambda: server.kubectl("get", _KINDS, "-A", check=False).returncode == 0, what="every kind being served"
+        )
         yield World(server, kubeconfig, audit)
     finally:
         for name in reversed(PARTS):
@@ -98,7 +118,13 @@ def _scheduler(server: control.ApiServer) -> list[str]:
     }
     _json(server.folder / "scheduler.json", config)
     (port,) = control.free_ports(1)
-    return [str(server.binary), "kube-scheduler", "--config=scheduler.json", "--bind-address=127.0.0.1", f"--secure-port={port}"]
+    return [
+        str(server.binary),
+        "kube-scheduler",
+        "--config=scheduler.json",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+    ]
 
 
 def _kwok(server: control.ApiServer, binary: Path) -> list[str]:
@@ -123,7 +149,9 @@ def _json(path: Path, document: object) -> None:
 def beside(argv: Sequence[str | Path], *, name: str, log: Path, env: dict[str, str]) -> Iterator[Process]:
     """A process on whichever core, unlike those of `measuring.processes`; it ends with the context."""
     with log.open("wb") as out:
-        process = subprocess.Popen([str(word) for word in argv], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=log.parent)
+        process = subprocess.Popen(
+            [str(word) for word in argv], env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=log.parent
+        )
     try:
         yield Process(process, name, log)
     finally:

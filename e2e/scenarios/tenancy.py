@@ -77,7 +77,15 @@ class Tenancy:
 
     def wait(self, *what: str, condition: str = "Ready", seconds: int = 90) -> None:
         """`kubectl wait --for=condition=…`; raises Failed."""
-        self.kubectl.run("wait", f"--for=condition={condition}", *what, "-n", self.name, f"--timeout={seconds}s", timeout=seconds + 30)
+        self.kubectl.run(
+            "wait",
+            f"--for=condition={condition}",
+            *what,
+            "-n",
+            self.name,
+            f"--timeout={seconds}s",
+            timeout=seconds + 30,
+        )
 
     def pods(self, agent: str) -> list[Document]:
         """The Pods of an Agent that are not being deleted."""
@@ -93,7 +101,9 @@ class Tenancy:
         """What an agent's `say` printed, once it has said `until`; raises Failed with the log."""
         deadline = time.monotonic() + seconds
         while True:
-            log = self.kubectl.run("logs", "-n", self.name, "-l", f"aion.os/agent={agent}", "-c", "agent", "--tail=-1", check=False)
+            log = self.kubectl.run(
+                "logs", "-n", self.name, "-l", f"aion.os/agent={agent}", "-c", "agent", "--tail=-1", check=False
+            )
             lines = [json.loads(line[1:]) for line in log.splitlines() if line.startswith("@")]
             if any(line["what"] == until for line in lines):
                 return lines

@@ -46,7 +46,11 @@ RULE = "capabilities.network@rev{revision}: agent.spec.capabilities.network: fal
 def test_capability_network_cannot_be_had_by_any_way(tenant: Tenancy):
     tenant.sample("web-search")
     connected = {"network": True, "syscalls": ["tool.invoke"]}
-    tenant.agent("connected", 'say("asked", items=len(agent.syscall("tool.invoke", {"tool": "web_search", "query": "x"})["items"]))', capabilities=connected)
+    tenant.agent(
+        "connected",
+        'say("asked", items=len(agent.syscall("tool.invoke", {"tool": "web_search", "query": "x"})["items"]))',
+        capabilities=connected,
+    )
     address = tenant.get("service/tool-web-search")["spec"]["clusterIP"]
     tenant.agent("sealed", TRY.replace("TOOL_ADDRESS", address), capabilities={"network": False, "syscalls": ["*"]})
     tenant.wait("agent/sealed", "agent/connected")
@@ -58,7 +62,11 @@ def test_capability_network_cannot_be_had_by_any_way(tenant: Tenancy):
         assert said[what]["outcome"] == "E_CAPABILITY", said[what]
         assert said[what]["rule"] == RULE.format(revision=revision)
     others = [each for each in tenant.said("sealed") if each["what"] in ("tool.invoke", "net.fetch")]
-    assert [(each["outcome"], each["status"]) for each in others] == [("E_CAPABILITY", 403), ("E_POLICY", 403), ("E_TENANT", 403)]
+    assert [(each["outcome"], each["status"]) for each in others] == [
+        ("E_CAPABILITY", 403),
+        ("E_POLICY", 403),
+        ("E_TENANT", 403),
+    ]
     sockets = [each for what, each in said.items() if what.startswith(("socket", "truncated"))]
     assert len(sockets) == 6
     assert all(each["outcome"] in ("PermissionError", "OSError") for each in sockets), sockets

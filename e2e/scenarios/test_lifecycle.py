@@ -44,7 +44,9 @@ def test_lifecycle_waits_for_the_profile_on_the_node_and_gets_it_back(tenant: Te
         until(lambda: not kubectl.get("pods", "-n", "aion-system-node")["items"], what="the node process is gone")
         kubectl.run("label", "node", node, *(f"{label}-" for label in labels))
         tenant.agent("worker", IDLE)
-        waits = until(lambda: _reason(tenant, "ProfileReady", "False"), what="the Agent says that it waits for the profile")
+        waits = until(
+            lambda: _reason(tenant, "ProfileReady", "False"), what="the Agent says that it waits for the profile"
+        )
         assert waits["message"]
         assert tenant.condition("agent/worker", "Ready")["status"] == "False"
     finally:
@@ -55,7 +57,14 @@ def test_lifecycle_waits_for_the_profile_on_the_node_and_gets_it_back(tenant: Te
 
 def test_lifecycle_of_twenty_agents_whose_controller_is_killed_in_the_middle(tenant: Tenancy):
     names = [f"crowd-{n:02}" for n in range(20)]
-    code = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "crowd-src"}, "data": {"agent.py": "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nwhile True: signal.pause()\n"}}
+    code = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "crowd-src"},
+        "data": {
+            "agent.py": "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nwhile True: signal.pause()\n"
+        },
+    }
     tenant.put(code, *(tenant.document(name, source={"configMap": "crowd-src"}) for name in names))
     until(lambda: len(tenant.get("pods")["items"]) >= 3, what="the first Pods")
     killed = _controllers()
@@ -73,7 +82,9 @@ def test_lifecycle_of_twenty_agents_whose_controller_is_killed_in_the_middle(ten
 
 def _ready_other(tenant: Tenancy, agent: str, than: dict) -> dict | None:
     for pod in tenant.pods(agent):
-        ready = any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ()))
+        ready = any(
+            each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", ())
+        )
         if ready and pod["metadata"]["uid"] != than["metadata"]["uid"]:
             return pod
     return None

@@ -33,9 +33,16 @@ def test_refusals_of_an_entry_that_does_not_parse_come_before_there_is_an_object
 
 def test_refusals_of_a_tool_whose_wasm_file_is_bad(tenant: Tenancy, tmp_path: Path):
     image = _image_with(tmp_path, "tools/bad.wasm", b"this is not wasm")
-    tool = {"version": "1.0.0", "image": image, "entry": "wasm:tools/bad.wasm", "io": {"input": {"schema": "query:string"}}}
+    tool = {
+        "version": "1.0.0",
+        "image": image,
+        "entry": "wasm:tools/bad.wasm",
+        "io": {"input": {"schema": "query:string"}},
+    }
     tenant.put({"apiVersion": "aion.os/v1", "kind": "Tool", "metadata": {"name": "bad"}, "spec": tool})
-    ready = until(lambda: _ready(tenant, "tool/bad", "BadToolFile"), what="Ready=False with reason BadToolFile", seconds=90)
+    ready = until(
+        lambda: _ready(tenant, "tool/bad", "BadToolFile"), what="Ready=False with reason BadToolFile", seconds=90
+    )
     assert "is not a WebAssembly module" in ready["message"]
 
 
@@ -45,7 +52,9 @@ def _image_with(folder: Path, name: str, content: bytes) -> str:
     (folder / "Dockerfile").write_text(f"FROM localhost/aion-os/tools:dev\nCOPY file /srv/{name}\n")
     tag = f"localhost/aion-os/e2e-{Path(name).stem}:{hashlib.sha256(content).hexdigest()[:12]}"
     engine = choice.answering_engine()
-    build = [engine, "build", "--quiet"] if engine else ["buildah", "bud", "--isolation=chroot", "--pull-never", "--quiet"]
+    build = (
+        [engine, "build", "--quiet"] if engine else ["buildah", "bud", "--isolation=chroot", "--pull-never", "--quiet"]
+    )
     run.output([*build, "--tag", tag, folder])
     choice.provider(settings.read()).load(tag)
     return tag

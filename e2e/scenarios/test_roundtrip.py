@@ -31,7 +31,9 @@ def test_roundtrip_of_200_syscalls_each_with_its_record_in_the_event_stream(tena
     assert all(each["items"] > 0 for each in answered)
     times = sorted(each["ms"] for each in answered)
     p95 = statistics.quantiles(times, n=20)[-1]
-    print(f"\nroundtrip: p50 {statistics.median(times):.1f} ms, p95 {p95:.1f} ms, max {times[-1]:.1f} ms over {CALLS} calls")
+    print(
+        f"\nroundtrip: p50 {statistics.median(times):.1f} ms, p95 {p95:.1f} ms, max {times[-1]:.1f} ms over {CALLS} calls"
+    )
     assert p95 <= P95_MS
 
     wanted = {each["audit_id"] for each in answered}
@@ -43,4 +45,9 @@ def test_roundtrip_of_200_syscalls_each_with_its_record_in_the_event_stream(tena
             break
     assert missing == set()
     one = kernel.audit(answered[-1]["audit_id"])
-    assert (one["tenant"], one["syscall"], one["decision"], one["subject"]) == (tenant.name, "tool.invoke", "allow", "web_search")
+    assert (one["tenant"], one["syscall"], one["decision"], one["subject"]) == (
+        tenant.name,
+        "tool.invoke",
+        "allow",
+        "web_search",
+    )

@@ -23,7 +23,9 @@ def ensure(*modules: str) -> None:
         return
     if os.environ.get(_SECOND):
         lacking = ", ".join(module for module in modules if not importlib.util.find_spec(module))
-        sys.exit(f"uv.lock's environment lacks {lacking or 'a Python'}: run `uv sync --frozen` in {REPO} and read what it says")
+        sys.exit(
+            f"uv.lock's environment lacks {lacking or 'a Python'}: run `uv sync --frozen` in {REPO} and read what it says"
+        )
     argv = [uv(), "run", "--frozen", "--quiet", "--project", str(REPO), "python", *sys.argv]
     os.execve(argv[0], argv, {**os.environ, _SECOND: "1"})
 

@@ -48,7 +48,9 @@ def held_to(core: int, *, realtime: bool = False) -> Iterator[None]:
             os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(_RR_PRIORITY))
         yield
     except PermissionError:
-        raise Failed("this user may not schedule in real time", remedy="run it as root, or without --realtime") from None
+        raise Failed(
+            "this user may not schedule in real time", remedy="run it as root, or without --realtime"
+        ) from None
     finally:
         if realtime:
             os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -87,7 +89,13 @@ class Process:
 
 @contextlib.contextmanager
 def running(
-    argv: Sequence[str | Path], *, name: str, log: Path, core: int, realtime: bool = False, env: Mapping[str, str] | None = None
+    argv: Sequence[str | Path],
+    *,
+    name: str,
+    log: Path,
+    core: int,
+    realtime: bool = False,
+    env: Mapping[str, str] | None = None,
 ) -> Iterator[Process]:
     """Start it; it ends with the context."""
     log.parent.mkdir(parents=True, exist_ok=True)

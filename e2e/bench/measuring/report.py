@@ -27,7 +27,11 @@ class Target:
 
     def missed(self, value: float | None) -> bool:
         """Say whether the value lies on the wrong side, or could not be had."""
-        return value is None or (self.at_most is not None and value > self.at_most) or (self.at_least is not None and value < self.at_least)
+        return (
+            value is None
+            or (self.at_most is not None and value > self.at_most)
+            or (self.at_least is not None and value < self.at_least)
+        )
 
     def bound(self) -> dict[str, float]:
         """The bound as it stands in the JSON line."""
@@ -86,7 +90,11 @@ def finish(
 
 def machine() -> dict[str, Any]:
     """What the figures were taken on."""
-    model = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    model = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return {
         "cpu": model[0] if model else platform.machine(),
         "cores": len(os.sched_getaffinity(0)),

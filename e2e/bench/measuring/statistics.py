@@ -37,7 +37,9 @@ class Paired(NamedTuple):
 
     def sentence(self, ours: str, theirs: str) -> str:
         """Say it in words."""
-        said = f"{ours} takes {self.ratio:.2f} times as long as {theirs} (95 % interval {self.low:.2f} to {self.high:.2f})"
+        said = (
+            f"{ours} takes {self.ratio:.2f} times as long as {theirs} (95 % interval {self.low:.2f} to {self.high:.2f})"
+        )
         return said if not self.low <= 1 <= self.high else f"{said}: no difference is shown"
 
 

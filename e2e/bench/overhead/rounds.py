@@ -83,7 +83,9 @@ class Rounds:
             for side in order:
                 told = await self._drive(side, connections=OPEN_CONNECTIONS, seconds=self._lengths.open_s, rate=rate)
                 due = rate * self._lengths.open_s
-                seen = Open(told["p50_us"] / 1000, told["p99_us"] / 1000, told["answers"] / due, told["late_p99_us"] / 1000)
+                seen = Open(
+                    told["p50_us"] / 1000, told["p99_us"] / 1000, told["answers"] / due, told["late_p99_us"] / 1000
+                )
                 self.seen[side.name].open.setdefault(rate, []).append(seen)
         for side in order:
             self.seen[side.name].closed.append(await self._closed(side))
@@ -98,7 +100,9 @@ class Rounds:
         spent = side.server.cpu_s() - used if side.server else 0
         foreign = processes.core_busy_s(core) - busy - spent
         whole = self._lengths.closed_s + self._lengths.warmup_s
-        return Closed(told["answers"] / told["seconds"], told["total"] / spent if spent else float("nan"), max(0, foreign) / whole)
+        return Closed(
+            told["answers"] / told["seconds"], told["total"] / spent if spent else float("nan"), max(0, foreign) / whole
+        )
 
     async def _drive(self, side: Side, *, connections: int, seconds: float, rate: int) -> dict[str, Any]:
         """Run the load program to its end. Raises Failed where an answer was not 200, or an audit record is missing."""
@@ -110,7 +114,9 @@ class Rounds:
         said = await _output(argv, stage)
         told: dict[str, Any] = json.loads(said)
         if told["bad"]:
-            raise Failed(f"{side.name}: {told['bad']} of {told['total']} answers were not 200; the first: {told['sample']}")
+            raise Failed(
+                f"{side.name}: {told['bad']} of {told['total']} answers were not 200; the first: {told['sample']}"
+            )
         await self._audited(side, told["total"])
         return told
 
@@ -122,7 +128,14 @@ class Rounds:
 
     async def _sdk(self) -> list[float]:
         calls = self._lengths.sdk_calls
-        argv = [sys.executable, Path(sdk.__file__), self._stage.socket, syscall.AGENT, calls, json.dumps(syscall.PARAMS)]
+        argv = [
+            sys.executable,
+            Path(sdk.__file__),
+            self._stage.socket,
+            syscall.AGENT,
+            calls,
+            json.dumps(syscall.PARAMS),
+        ]
         took: list[float] = json.loads(await _output(argv, self._stage))
         self._syscalls += calls + sdk.WARMUP
         return took
@@ -136,5 +149,7 @@ async def _output(argv: list[Any], stage: Stage) -> bytes:
         )
     out, err = await process.communicate()
     if process.returncode:
-        raise Failed(f"{Path(str(argv[0])).name} {argv[1]} exited {process.returncode}: {err.decode(errors='replace').strip()[-1500:]}")
+        raise Failed(
+            f"{Path(str(argv[0])).name} {argv[1]} exited {process.returncode}: {err.decode(errors='replace').strip()[-1500:]}"
+        )
     return out

@@ -37,12 +37,16 @@ TARGETS = (
 
 def main(argv: list[str]) -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(prog="e2e/bench/gateway", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="e2e/bench/gateway", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="one short round")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
     parser.add_argument("--realtime", action="store_true", help="schedule servers and load ahead of ordinary processes")
     asked = parser.parse_args(argv)
-    rounds = asyncio.run(_measure(1 if asked.quick else asked.rounds, lengths=QUICK if asked.quick else FULL, realtime=asked.realtime))
+    rounds = asyncio.run(
+        _measure(1 if asked.quick else asked.rounds, lengths=QUICK if asked.quick else FULL, realtime=asked.realtime)
+    )
     _print(rounds, quick=asked.quick, realtime=asked.realtime)
 
 
@@ -69,11 +73,17 @@ def _print(rounds: Rounds, *, quick: bool, realtime: bool) -> None:
         "boot_ms": rounds.boot_ms,
         "over_tcp": _summary(seen["gateway, tcp"], seen["direct"]),
     }
-    peers = {name.replace(" ", "_"): _summary(seen[name], seen["direct"]) for name in ("direct", "reverse proxy", "fastapi")}
+    peers = {
+        name.replace(" ", "_"): _summary(seen[name], seen["direct"]) for name in ("direct", "reverse proxy", "fastapi")
+    }
     print(_table(seen))
-    print(f"\nSDK: Agent.syscall, sequential, over the unix socket: p50 {figures['sdk_p50_ms']:.3f} ms, p99 {figures['sdk_p99_ms']:.3f} ms")
+    print(
+        f"\nSDK: Agent.syscall, sequential, over the unix socket: p50 {figures['sdk_p50_ms']:.3f} ms, p99 {figures['sdk_p99_ms']:.3f} ms"
+    )
     print(f"Start of the gateway's process to its hello at the kernel: {rounds.boot_ms:.0f} ms (once)")
-    report.finish("gateway", figures=figures, peers=peers, targets=TARGETS, notes=_notes(seen, quick=quick, realtime=realtime))
+    report.finish(
+        "gateway", figures=figures, peers=peers, targets=TARGETS, notes=_notes(seen, quick=quick, realtime=realtime)
+    )
 
 
 def _summary(side: Seen, direct: Seen) -> dict[str, Any]:
@@ -102,7 +112,13 @@ def _sustained(side: Seen, rate: int) -> bool:
 
 
 def _table(seen: dict[str, Seen]) -> str:
-    header = ["", *(word for rate in RATES for word in (f"{rate}/s p50", "p99", "added p50", "p99 ms")), "32 conns /s", "/s per core", "MiB"]
+    header = [
+        "",
+        *(word for rate in RATES for word in (f"{rate}/s p50", "p99", "added p50", "p99 ms")),
+        "32 conns /s",
+        "/s per core",
+        "MiB",
+    ]
     rows = []
     for name, side in seen.items():
         told, row = _summary(side, seen["direct"]), [name]

@@ -73,7 +73,10 @@ class Audit:
         deadline = time.monotonic() + _SETTLE_S
         while self.take() < wanted:
             if time.monotonic() > deadline:
-                raise Failed(f"the kernel has {self.count} audit records of {wanted} syscalls after {_SETTLE_S} s", remedy="see the gateway's log")
+                raise Failed(
+                    f"the kernel has {self.count} audit records of {wanted} syscalls after {_SETTLE_S} s",
+                    remedy="see the gateway's log",
+                )
             await asyncio.sleep(0.02)
 
 
@@ -98,10 +101,14 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
         _, backend = world(load, "echo", name="echo")
         _, runner = world(load, "runner", name="runner")
         proxy, at = world(load, "proxy", "-backend", f"http://{backend}", name="proxy", core=cores.server)
-        fastapi, there = world(python, FASTAPI, f"http://{backend}", folder / "fastapi.log", name="fastapi", core=cores.server)
+        fastapi, there = world(
+            python, FASTAPI, f"http://{backend}", folder / "fastapi.log", name="fastapi", core=cores.server
+        )
         async with FakeKernel(syscall.grant(runner)).serving() as kernel:
             began = time.monotonic()
-            gateway, tcp = stack.enter_context(_gateway((launch, gateway_python), folder, kernel.url, stage, logs / "gateway.log"))
+            gateway, tcp = stack.enter_context(
+                _gateway((launch, gateway_python), folder, kernel.url, stage, logs / "gateway.log")
+            )
             stage.audit, stage.socket = Audit(kernel), f"{folder}/gw.sock"
             stage.sides = [
                 Side("direct", f"tcp:{backend}", None),
@@ -117,7 +124,9 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
 
 
 @contextlib.contextmanager
-def _gateway(programs: tuple[Path, Path], folder: Path, kernel_url: str, stage: Stage, log: Path) -> Iterator[tuple[Process, str]]:
+def _gateway(
+    programs: tuple[Path, Path], folder: Path, kernel_url: str, stage: Stage, log: Path
+) -> Iterator[tuple[Process, str]]:
     """The gateway as its Pod starts it: by aion-launch, with the sockets that it listens on."""
     (folder / "token").write_text("a-token\n")
     (folder / "keys").mkdir()
@@ -130,7 +139,9 @@ def _gateway(programs: tuple[Path, Path], folder: Path, kernel_url: str, stage: 
     listen = (f"unix={folder}/gw.sock", f"tcp=127.0.0.1:{tcp}", f"pod=127.0.0.1:{pod}")
     launch, python = programs
     argv = [launch, *(word for each in listen for word in ("--listen", each)), "--", python, "-m", "aion.gateway"]
-    with processes.running(argv, name="gateway", log=log, core=stage.cores.server, realtime=stage.realtime, env=env) as process:
+    with processes.running(
+        argv, name="gateway", log=log, core=stage.cores.server, realtime=stage.realtime, env=env
+    ) as process:
         yield process, f"127.0.0.1:{tcp}"
 
 
@@ -144,7 +155,11 @@ async def _hello(kernel: FakeKernel, gateway: Process) -> None:
 
 def _launch() -> Path:
     out = golang.cache().parent / "launch"
-    run.logged(["make", "--silent", "-C", LAUNCH, f"OUT={out}"], golang.cache() / "log/launch.log", remedy="apt-get install make musl-tools")
+    run.logged(
+        ["make", "--silent", "-C", LAUNCH, f"OUT={out}"],
+        golang.cache() / "log/launch.log",
+        remedy="apt-get install make musl-tools",
+    )
     return out / "aion-launch"
 
 
@@ -154,7 +169,15 @@ def _gateway_environment() -> Path:
     The developers' own would not do: structlog, for one, loads rich where it finds it, and compiling leaves its memory behind.
     """
     folder = golang.cache() / "gateway-environment"
-    _sync("--project", environment.REPO, "--no-dev", "--extra", "gateway", log="gateway-environment", UV_PROJECT_ENVIRONMENT=str(folder))
+    _sync(
+        "--project",
+        environment.REPO,
+        "--no-dev",
+        "--extra",
+        "gateway",
+        log="gateway-environment",
+        UV_PROJECT_ENVIRONMENT=str(folder),
+    )
     python = folder / "bin/python"
     run.output([python, "-c", "import aion.gateway.__main__"], env=_COMPILING)
     return python

@@ -77,7 +77,10 @@ async def _created(call):
 def _conditions(generation, *, pod, node, ready):
     now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     creating = f"Pod {pod} is being created."
-    told = [("Accepted", True, "Valid", "The spec is valid."), ("PolicyBound", True, "Bound", "The policy is in force.")]
+    told = [
+        ("Accepted", True, "Valid", "The spec is valid."),
+        ("PolicyBound", True, "Bound", "The policy is in force."),
+    ]
     told += [("ProfileReady", True, "ProfileInstalled", "A node holds the profile.")]
     told += [("PodScheduled", True, "Scheduled", f"On node {node}.")] if node else []
     if ready:
@@ -87,7 +90,14 @@ def _conditions(generation, *, pod, node, ready):
         told += [("GatewayReady", False, "Creating", creating), ("Ready", False, "Creating", creating)]
         told += [("Reconciling", True, "Creating", creating)]
     return [
-        {"type": kind, "status": str(is_), "reason": reason, "message": message, "observedGeneration": generation, "lastTransitionTime": now}
+        {
+            "type": kind,
+            "status": str(is_),
+            "reason": reason,
+            "message": message,
+            "observedGeneration": generation,
+            "lastTransitionTime": now,
+        }
         for kind, is_, reason, message in told
     ]
 

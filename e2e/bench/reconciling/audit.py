@@ -29,7 +29,11 @@ class Audit:
             for line in file:
                 event = json.loads(line)
                 target = event.get("objectRef", {})
-                if event["user"]["username"] != self._user or event["stage"] != "ResponseComplete" or target.get("resource") == "leases":
+                if (
+                    event["user"]["username"] != self._user
+                    or event["stage"] != "ResponseComplete"
+                    or target.get("resource") == "leases"
+                ):
                     continue
                 name = "/".join(filter(None, (target.get("resource", "?"), target.get("subresource"))))
                 code = event.get("responseStatus", {}).get("code", 0)

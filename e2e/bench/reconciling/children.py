@@ -21,7 +21,12 @@ AGENT, TENANT, UID, HASH = "xagentx", "xtenantx", "xuidx", "xhashx"
 def agent(name: str, namespace: str) -> Document:
     """One Agent, as small as people write them."""
     spec = {"version": "1.0.0", "entry": "python -m worker", "resources": {"cpu": "100m", "mem": "64Mi"}}
-    return {"apiVersion": "aion.os/v1", "kind": "Agent", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+    return {
+        "apiVersion": "aion.os/v1",
+        "kind": "Agent",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    }
 
 
 def template() -> Document:
@@ -44,4 +49,9 @@ def sandbox(name: str, namespace: str, *, pod: Document) -> Document:
     """agent-sandbox's own kind around the same Pod."""
     spec = json.loads(json.dumps(pod["spec"]).replace(AGENT, name).replace(TENANT, namespace))
     meta = {"name": name, "namespace": namespace}
-    return {"apiVersion": "agents.x-k8s.io/v1beta1", "kind": "Sandbox", "metadata": meta, "spec": {"podTemplate": {"spec": spec}}}
+    return {
+        "apiVersion": "agents.x-k8s.io/v1beta1",
+        "kind": "Sandbox",
+        "metadata": meta,
+        "spec": {"podTemplate": {"spec": spec}},
+    }

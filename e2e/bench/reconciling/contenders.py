@@ -57,10 +57,19 @@ def _template(world: World) -> Path:
 def _ours(world: World) -> Command:
     folder = world.server.folder
     (folder / "policy.json").write_text(json.dumps(controller_process.BUNDLE.document()))
-    policy = {"apiVersion": "aion.os/v1", "kind": "Policy", "metadata": {"name": "aion", "namespace": SYSTEM}, "spec": {"mode": "Off"}}
+    policy = {
+        "apiVersion": "aion.os/v1",
+        "kind": "Policy",
+        "metadata": {"name": "aion", "namespace": SYSTEM},
+        "spec": {"mode": "Off"},
+    }
     world.apply(policy)
     (port,) = free_ports(1)
-    env = {"KUBECONFIG": str(world.controller_kubeconfig), "AION_PORT": str(port), "AION_POLICY_FILE": str(folder / "policy.json")}
+    env = {
+        "KUBECONFIG": str(world.controller_kubeconfig),
+        "AION_PORT": str(port),
+        "AION_POLICY_FILE": str(folder / "policy.json"),
+    }
     profile = os.environ.get("BENCH_PROFILE")  # a file for cProfile: where our CPU goes
     how = ["-m", "cProfile", "-o", profile] if profile else []
     env |= {"AION_WORKERS": "8", "PYTHONPATH": str(REPO / "operator")}  # of the tree that the benchmark lies in
@@ -69,7 +78,9 @@ def _ours(world: World) -> Command:
 
 def _kopf(world: World) -> Command:
     env = {"KUBECONFIG": str(world.kubeconfig_of(KOPF.account)), "BENCH_TEMPLATE": str(_template(world))}
-    return Command([sys.executable, "-m", "kopf", "run", "--all-namespaces", "--quiet", str(HERE / "peers/tutorial_kopf.py")], env)
+    return Command(
+        [sys.executable, "-m", "kopf", "run", "--all-namespaces", "--quiet", str(HERE / "peers/tutorial_kopf.py")], env
+    )
 
 
 def _twin(world: World) -> Command:
@@ -84,7 +95,9 @@ def _sandbox(world: World) -> Command:
     world.server.kubectl("apply", "--server-side", "-f", str(source / "k8s/crds/agents.x-k8s.io_sandboxes.yaml"))
     established = ("wait", "--for=condition=Established", "--timeout=30s", "crd/sandboxes.agents.x-k8s.io")
     # kubectl gives up at once where a CRD is so new that it has no conditions yet
-    controller_process.until(lambda: world.server.kubectl(*established, check=False).returncode == 0, what="the CRD of agent-sandbox")
+    controller_process.until(
+        lambda: world.server.kubectl(*established, check=False).returncode == 0, what="the CRD of agent-sandbox"
+    )
     env = {"KUBECONFIG": str(world.kubeconfig_of(SANDBOX.account))}
     probes, metrics = free_ports(2)
     addresses = [f"--health-probe-bind-address=127.0.0.1:{probes}", f"--metrics-bind-address=127.0.0.1:{metrics}"]

@@ -190,14 +190,21 @@ class Bench:
         meta = api.get(f"/api/v1/namespaces/{namespace}/pods?limit=1")["metadata"]
         api.close()
         if (pods := 1 + meta.get("remainingItemCount", 0)) > of:
-            raise Failed(f"{self._contender.title} made {pods} Pods for {of} objects", remedy="its figures would mean nothing")
+            raise Failed(
+                f"{self._contender.title} made {pods} Pods for {of} objects", remedy="its figures would mean nothing"
+            )
 
     def _clear(self) -> None:
         """Nothing collects children here: roots first, so that no contender would make them again."""
         api = Api(self._cluster)
         for namespace in self._namespaces:
             core = f"/api/v1/namespaces/{namespace}"
-            for path in (self._contender.path(namespace), f"{core}/pods", f"{core}/serviceaccounts", f"{core}/services"):
+            for path in (
+                self._contender.path(namespace),
+                f"{core}/pods",
+                f"{core}/serviceaccounts",
+                f"{core}/services",
+            ):
                 api.delete(path, grace_s=0)
         api.close()
         self._namespaces.clear()
@@ -213,7 +220,9 @@ def _rate(moments: list[float | None], began: float) -> float:
 
 
 def _peak_mib(process: Process) -> float:
-    fields: dict[str, Any] = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    fields: dict[str, Any] = dict(
+        line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+    )
     return int(fields["VmHWM"].split()[0]) / 1024
 
 

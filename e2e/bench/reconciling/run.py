@@ -56,17 +56,25 @@ class Result:
 
 def main(argv: list[str]) -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(prog="e2e/bench/controller", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="e2e/bench/controller", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", dest="size", action="store_const", const="quick", default="default", help="30 Agents each")
+    size.add_argument(
+        "--quick", dest="size", action="store_const", const="quick", default="default", help="30 Agents each"
+    )
     size.add_argument("--full", dest="size", action="store_const", const="full", help="5 000 Agents too")
     parser.add_argument("--agents", metavar="N", type=int, help="one burst of this many instead of the usual ones")
-    parser.add_argument("--only", metavar="NAMES", help=f"of {', '.join(each.name for each in ALL)}, with commas; ours is always there")
+    parser.add_argument(
+        "--only", metavar="NAMES", help=f"of {', '.join(each.name for each in ALL)}, with commas; ours is always there"
+    )
     parser.add_argument("--keep", metavar="FOLDER", type=Path, help="leave logs and audit files in this new folder")
     asked = parser.parse_args(argv)
     names = set(asked.only.split(",")) if asked.only else {each.name for each in ALL}
     if unknown := names - {each.name for each in ALL}:
-        parser.error(f"--only: got {', '.join(sorted(unknown))}, expected some of {', '.join(each.name for each in ALL)}")
+        parser.error(
+            f"--only: got {', '.join(sorted(unknown))}, expected some of {', '.join(each.name for each in ALL)}"
+        )
     chosen = [each for each in ALL if each is OURS or each.name in names]
     with tempfile.TemporaryDirectory(prefix="aion-bench-controller-") as scratch:
         folder = asked.keep or Path(scratch)
@@ -105,7 +113,9 @@ def _measure(contender: Contender, size: Size, folder: Path) -> Result:
             with bench.running(str(agents)) as process:
                 bursts.append(bench.burst(process, agents))
                 told = bursts[-1]
-                say(f"{contender.title}, {agents}: {told.ready_per_s:.1f} Ready/s, {told.cpu_ms:.1f} ms CPU and {told.writes_to_ready:.2f} writes each")
+                say(
+                    f"{contender.title}, {agents}: {told.ready_per_s:.1f} Ready/s, {told.cpu_ms:.1f} ms CPU and {told.writes_to_ready:.2f} writes each"
+                )
                 if agents == size.bursts[-1]:
                     trickle = bench.trickle(process, size.trickle_s)
                     idle = bench.idle(size.idle_s) if size.idle_s else None
@@ -113,7 +123,19 @@ def _measure(contender: Contender, size: Size, folder: Path) -> Result:
 
 
 def _print(chosen: list[Contender], results: dict[str, Result], size: Size, absent: list[str]) -> None:
-    header = ["burst of Agents", "N", "status/s", "Ready/s", "not Ready", "CPU ms each", "server ms", "RSS MiB", "peak", "writes to status", "to Ready"]
+    header = [
+        "burst of Agents",
+        "N",
+        "status/s",
+        "Ready/s",
+        "not Ready",
+        "CPU ms each",
+        "server ms",
+        "RSS MiB",
+        "peak",
+        "writes to status",
+        "to Ready",
+    ]
     rows = [
         [each.title, str(burst.agents), f"{burst.said_per_s:.1f}", f"{burst.ready_per_s:.1f}", str(burst.agents - burst.ready), f"{burst.cpu_ms:.1f}",
          f"{burst.server_cpu_ms:.1f}", f"{burst.rss_mib:.0f}", f"{burst.peak_mib:.0f}", f"{burst.writes_to_status:.2f}", f"{burst.writes_to_ready:.2f}"]
@@ -121,17 +143,31 @@ def _print(chosen: list[Contender], results: dict[str, Result], size: Size, abse
     ]  # fmt: skip
     print(report.table(header, rows))
     print()
-    header = [f"steady {RATE}/s", "event to status p50 ms", "p99 ms", "created p99 ms", "Pod Ready p99 ms", f"writes in {size.idle_s:.0f} s idle"]
+    header = [
+        f"steady {RATE}/s",
+        "event to status p50 ms",
+        "p99 ms",
+        "created p99 ms",
+        "Pod Ready p99 ms",
+        f"writes in {size.idle_s:.0f} s idle",
+    ]
     rows = [
         [each.title, *(f"{1000 * value:.0f}" for value in results[each.name].trickle.told().values()), _number(results[each.name].idle_writes)]
         for each in chosen
     ]  # fmt: skip
     print(report.table(header, rows))
     print()
-    verbs = [[each.title, what, f"{times:.2f}"] for each in chosen for what, times in results[each.name].bursts[-1].writes.items()]
+    verbs = [
+        [each.title, what, f"{times:.2f}"]
+        for each in chosen
+        for what, times in results[each.name].bursts[-1].writes.items()
+    ]
     print(report.table(["writes per Agent", "what", "times"], verbs))
     told = {each.name: _told(results[each.name]) for each in chosen}
-    ours, targets = told[OURS.name], [Target("event_to_status_p99_s", at_most=1.0), Target("writes_per_agent", at_most=3.0)]
+    ours, targets = (
+        told[OURS.name],
+        [Target("event_to_status_p99_s", at_most=1.0), Target("writes_per_agent", at_most=3.0)],
+    )
     targets += [Target("idle_writes", at_most=0), Target("not_ready", at_most=0)]
     for agents, mib in RSS_MIB.items():
         if f"rss_mib_{agents}" in ours:
@@ -147,7 +183,8 @@ def _print(chosen: list[Contender], results: dict[str, Result], size: Size, abse
         "event to status: from an Agent seen to its first status, and from its Pod seen Ready to its own Ready, by one program's watches",
         "the twin and kopf refuse, diagnose and replace nothing: they do less for what they cost; agent-sandbox makes its own children",
         *absent,
-        "load average at the end of each: " + ", ".join(f"{name} {result.load:.1f}" for name, result in results.items()),
+        "load average at the end of each: "
+        + ", ".join(f"{name} {result.load:.1f}" for name, result in results.items()),
     ]
     peers = {name: each for name, each in told.items() if name != OURS.name}
     report.finish("controller", figures=ours, peers=peers, targets=targets, notes=notes)
@@ -175,5 +212,3 @@ def _told(result: Result) -> dict[str, Any]:
         "bursts": [asdict(each) for each in result.bursts],
         "load_average": result.load,
     }
-
-

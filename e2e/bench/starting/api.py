@@ -44,7 +44,9 @@ def cluster(kubectl: Kubectl) -> Cluster:
     tls = ssl.create_default_context(cadata=base64.b64decode(server["certificate-authority-data"]).decode())
     if "client-certificate-data" in user:
         with tempfile.NamedTemporaryFile() as pair:  # ssl takes a client's key from a file only
-            pair.write(base64.b64decode(user["client-certificate-data"]) + b"\n" + base64.b64decode(user["client-key-data"]))
+            pair.write(
+                base64.b64decode(user["client-certificate-data"]) + b"\n" + base64.b64decode(user["client-key-data"])
+            )
             pair.flush()
             tls.load_cert_chain(Path(pair.name))
     return Cluster(address.hostname or "", address.port or 443, tls, user.get("token"))
@@ -68,7 +70,12 @@ class Api:
 
     def delete(self, path: str, *, grace_s: int) -> None:
         """Delete; its children go in the background."""
-        options = {"apiVersion": "v1", "kind": "DeleteOptions", "gracePeriodSeconds": grace_s, "propagationPolicy": "Background"}
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "gracePeriodSeconds": grace_s,
+            "propagationPolicy": "Background",
+        }
         self._ask("DELETE", path, options, kind="application/json")
 
     def watch(self, path: str, since: str) -> Iterator[bytes]:

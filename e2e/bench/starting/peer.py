@@ -43,7 +43,9 @@ def installed(kubectl: Kubectl) -> Iterator[None]:
     finally:
         say("removing agent-sandbox")
         listed = json.dumps({"apiVersion": "v1", "kind": "List", "items": documents[::-1]})
-        kubectl.run("delete", "--ignore-not-found", "--wait=true", "--timeout=90s", "-f", "-", stdin=listed, check=False)
+        kubectl.run(
+            "delete", "--ignore-not-found", "--wait=true", "--timeout=90s", "-f", "-", stdin=listed, check=False
+        )
 
 
 def version() -> str:

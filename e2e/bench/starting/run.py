@@ -44,7 +44,9 @@ class Seen:
 
 def main(argv: list[str]) -> None:
     """Run it."""
-    parser = argparse.ArgumentParser(prog="e2e/bench/agent_start", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="e2e/bench/agent_start", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--quick", action="store_true", help="two rounds")
     parser.add_argument("--rounds", type=int, default=20, help="starts of each (default: 20)")
     parser.add_argument("--no-peer", action="store_true", help="leave out agent-sandbox")
@@ -132,7 +134,9 @@ def _print(bench: Bench, *, rounds: int) -> None:
          f"{told[subject.name]['ratio_to_bare']:.2f}", "{:.2f} ({:.2f}-{:.2f})".format(*told[subject.name]["paired_ratio"])]
         for subject in bench.chosen
     ]  # fmt: skip
-    print(report.table(["apply to Ready, ms", "p50", "p90", "Pod made", "Pod ready", "p50 / bare", "paired (95 %)"], rows))
+    print(
+        report.table(["apply to Ready, ms", "p50", "p90", "Pod made", "Pod ready", "p50 / bare", "paired (95 %)"], rows)
+    )
     compared = statistics.paired(bench.seen[OURS.name].ready, bench.seen[BARE.name].ready)
     notes = [
         f"round by round, {compared.sentence('an Agent', 'a bare Pod')}; {rounds} rounds",
@@ -140,9 +144,13 @@ def _print(bench: Bench, *, rounds: int) -> None:
         f"all run the image {bench.image} with the same program and resources",
     ]
     if SANDBOX in bench.chosen:
-        notes.append(f"agent-sandbox {peer.version()}, built from its Go module, with the arguments of its own manifest")
+        notes.append(
+            f"agent-sandbox {peer.version()}, built from its Go module, with the arguments of its own manifest"
+        )
     if bench.restless:
-        notes.append(f"before {bench.restless} of {rounds * len(bench.chosen)} starts the machine was not at rest: something else ran on it")
+        notes.append(
+            f"before {bench.restless} of {rounds * len(bench.chosen)} starts the machine was not at rest: something else ran on it"
+        )
     peers = {name: each for name, each in told.items() if name != OURS.name}
     report.finish("agent_start", figures=told[OURS.name], peers=peers, targets=TARGETS, notes=notes)
 

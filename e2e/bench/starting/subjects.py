@@ -49,7 +49,12 @@ def agent(name: str, image: str) -> Document:
         "capabilities": {"filesystem": False, "network": False, "gpu": False, "subprocess": False},
         "resources": {"cpu": RESOURCES["cpu"], "mem": RESOURCES["memory"]},
     }
-    return {"apiVersion": "aion.os/v1", "kind": "Agent", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
+    return {
+        "apiVersion": "aion.os/v1",
+        "kind": "Agent",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": spec,
+    }
 
 
 def bare(name: str, image: str) -> Document:

@@ -47,7 +47,9 @@ class Watch:
     def gone(self, prefix: str, *, within_s: float) -> None:
         """Wait until nothing of this prefix is left. Raises Failed."""
         if not self._wait(lambda: not self._of(prefix), within_s):
-            raise Failed(f"{', '.join(self._of(prefix))} in {self._path}: still there {within_s:.0f} s after its deletion")
+            raise Failed(
+                f"{', '.join(self._of(prefix))} in {self._path}: still there {within_s:.0f} s after its deletion"
+            )
 
     def of(self, prefix: str) -> list[Sighting]:
         """What is there now of this prefix."""
@@ -75,7 +77,9 @@ class Watch:
         with self._news:
             now = time.monotonic()
             there = {item["metadata"]["name"]: item for item in listed["items"]}
-            self._objects = {name: self._objects.get(name) or Sighting(now, newest=item) for name, item in there.items()}
+            self._objects = {
+                name: self._objects.get(name) or Sighting(now, newest=item) for name, item in there.items()
+            }
             self._news.notify_all()
         return str(listed["metadata"]["resourceVersion"])
 
@@ -120,6 +124,8 @@ def _ready(document: Document) -> bool:
     status = document.get("status", {})
     generation = document["metadata"].get("generation")
     return any(
-        each["type"] == "Ready" and each["status"] == "True" and each.get("observedGeneration", generation) == generation
+        each["type"] == "Ready"
+        and each["status"] == "True"
+        and each.get("observedGeneration", generation) == generation
         for each in status.get("conditions", ())
     )

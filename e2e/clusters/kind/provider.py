@@ -36,12 +36,18 @@ class Kind:
             if NAME not in self._clusters(kind):
                 run.logged([kind, "create", "cluster", "--config", CONFIG, "--wait", "180s"], log, env=self._env())
             self.settings.state.mkdir(parents=True, exist_ok=True)
-            run.logged([kind, "export", "kubeconfig", "--name", NAME, "--kubeconfig", self.settings.kubeconfig], log, env=self._env())
+            run.logged(
+                [kind, "export", "kubeconfig", "--name", NAME, "--kubeconfig", self.settings.kubeconfig],
+                log,
+                env=self._env(),
+            )
 
     def down(self) -> None:
         kind = self._kind(install=False)
         if kind and NAME in self._clusters(kind):
-            run.output([kind, "delete", "cluster", "--name", NAME, "--kubeconfig", self.settings.kubeconfig], env=self._env())
+            run.output(
+                [kind, "delete", "cluster", "--name", NAME, "--kubeconfig", self.settings.kubeconfig], env=self._env()
+            )
         self.settings.kubeconfig.unlink(missing_ok=True)
 
     def status(self) -> Status:
@@ -86,6 +92,9 @@ class Kind:
             return found
         if not shutil.which("go"):
             raise Failed("kind is not installed, nor is Go to build it", remedy=f"install {KIND} or Go >= 1.24")
-        run.logged(["go", "install", KIND], self.settings.state / "logs" / "kind-build.log",
-                   env={"GOBIN": str(cached.parent), "CGO_ENABLED": "0", "PATH": os.environ["PATH"]})
+        run.logged(
+            ["go", "install", KIND],
+            self.settings.state / "logs" / "kind-build.log",
+            env={"GOBIN": str(cached.parent), "CGO_ENABLED": "0", "PATH": os.environ["PATH"]},
+        )
         return cached

@@ -36,12 +36,29 @@ def ensure(layout: Layout, binaries: Path) -> None:
     objects = manifests(binaries)
     digest = hashlib.sha256(objects.encode()).hexdigest()
     stamp = layout.state / "addons-applied"
-    if not (stamp.exists() and stamp.read_text() == digest and Api(layout).get("/apis/apps/v1/namespaces/kube-system/deployments/coredns")):
+    if not (
+        stamp.exists()
+        and stamp.read_text() == digest
+        and Api(layout).get("/apis/apps/v1/namespaces/kube-system/deployments/coredns")
+    ):
         _apply(layout, binaries, objects)
         stamp.write_text(digest)
-    until(dns_answers, layout=layout, what="DNS does not answer on " + DNS_IP, needs=("kubelet", "kube-proxy"), seconds=90, remedy=HELP)
-    until(lambda: Api(layout).status(METRICS) == 200, layout=layout, what="the metrics API is not served",
-          needs=("kubelet", "kube-apiserver"), seconds=60, remedy=HELP)
+    until(
+        dns_answers,
+        layout=layout,
+        what="DNS does not answer on " + DNS_IP,
+        needs=("kubelet", "kube-proxy"),
+        seconds=90,
+        remedy=HELP,
+    )
+    until(
+        lambda: Api(layout).status(METRICS) == 200,
+        layout=layout,
+        what="the metrics API is not served",
+        needs=("kubelet", "kube-apiserver"),
+        seconds=60,
+        remedy=HELP,
+    )
 
 
 def manifests(binaries: Path) -> str:
@@ -58,8 +75,21 @@ def dns_answers() -> bool:
 
 
 def _apply(layout: Layout, binaries: Path, objects: str) -> None:
-    apply = [binaries / "kubectl", "--kubeconfig", layout.kubeconfig, "apply", "--server-side", "--force-conflicts", "-f", "-"]
+    apply = [
+        binaries / "kubectl",
+        "--kubeconfig",
+        layout.kubeconfig,
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "-f",
+        "-",
+    ]
     try:
         run.output(apply, stdin=objects.encode())
     except Failed as failure:
-        raise Failed(f"the addons were not accepted: {failure}", log=layout.logs / "kube-apiserver.log", remedy="e2e/cluster up again") from None
+        raise Failed(
+            f"the addons were not accepted: {failure}",
+            log=layout.logs / "kube-apiserver.log",
+            remedy="e2e/cluster up again",
+        ) from None

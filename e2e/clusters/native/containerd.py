@@ -50,15 +50,26 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 def start(layout: Layout) -> None:
     """Write the configuration and have containerd run with it."""
     if len(str(layout.containerd_socket).encode()) > SOCKET_PATH_MOST:
-        raise Failed(f"{layout.state}: the path is too long for a unix socket in it", remedy="set AION_STATE to a shorter path")
+        raise Failed(
+            f"{layout.state}: the path is too long for a unix socket in it", remedy="set AION_STATE to a shorter path"
+        )
     cni = layout.config / "cni"
     cni.mkdir(parents=True, exist_ok=True)
     layout.containerd.mkdir(parents=True, exist_ok=True)
     configfile.write(cni / "10-aion.conflist", json.dumps(network(layout), indent=1))
     config = layout.config / "containerd.toml"
-    configfile.write(config, CONFIG.format(containerd=layout.containerd, pause=PAUSE_IMAGE, cni=cni, snapshotter=_snapshotter(layout)))
+    configfile.write(
+        config,
+        CONFIG.format(containerd=layout.containerd, pause=PAUSE_IMAGE, cni=cni, snapshotter=_snapshotter(layout)),
+    )
     processes.ensure(layout, "containerd", ["containerd", "--config", config], watch=[config])
-    until(lambda: run.succeeds([*ctr(layout), "version"]), layout=layout, what="containerd does not answer", needs=("containerd",), seconds=30)
+    until(
+        lambda: run.succeeds([*ctr(layout), "version"]),
+        layout=layout,
+        what="containerd does not answer",
+        needs=("containerd",),
+        seconds=30,
+    )
 
 
 def ctr(layout: Layout) -> list[str]:
@@ -69,11 +80,17 @@ def ctr(layout: Layout) -> list[str]:
 def network(layout: Layout) -> dict[str, object]:
     """Return the Pods' network: a bridge, no masquerading (Pods reach each other, Services and the node, not the world)."""
     ipam = {
-        "type": "host-local", "dataDir": str(layout.state / "ipam"),
-        "ranges": [[{"subnet": POD_SUBNET}]], "routes": [{"dst": "0.0.0.0/0"}],
+        "type": "host-local",
+        "dataDir": str(layout.state / "ipam"),
+        "ranges": [[{"subnet": POD_SUBNET}]],
+        "routes": [{"dst": "0.0.0.0/0"}],
     }
     bridge = {"type": "bridge", "bridge": BRIDGE, "isGateway": True, "ipMasq": False, "hairpinMode": True, "ipam": ipam}
-    return {"cniVersion": "1.0.0", "name": NETWORK, "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]}
+    return {
+        "cniVersion": "1.0.0",
+        "name": NETWORK,
+        "plugins": [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}],
+    }
 
 
 def _snapshotter(layout: Layout) -> str:

@@ -35,14 +35,22 @@ def start_etcd(layout: Layout, binaries: Path, *, note: Callable[[str], None]) -
 
 
 def _start_etcd(layout: Layout, binaries: Path) -> None:
-    processes.ensure(layout, "etcd", [
-        binaries / "etcd", "--name=aion-local", f"--data-dir={layout.etcd}",
-        f"--listen-client-urls={ETCD}", f"--advertise-client-urls={ETCD}",
-        "--listen-peer-urls=http://127.0.0.1:2380", "--initial-advertise-peer-urls=http://127.0.0.1:2380",
-        "--initial-cluster=aion-local=http://127.0.0.1:2380",
-        "--unsafe-no-fsync",  # test data: a power cut may cost it, and that is noticed above
-        "--log-level=warn",
-    ])
+    processes.ensure(
+        layout,
+        "etcd",
+        [
+            binaries / "etcd",
+            "--name=aion-local",
+            f"--data-dir={layout.etcd}",
+            f"--listen-client-urls={ETCD}",
+            f"--advertise-client-urls={ETCD}",
+            "--listen-peer-urls=http://127.0.0.1:2380",
+            "--initial-advertise-peer-urls=http://127.0.0.1:2380",
+            "--initial-cluster=aion-local=http://127.0.0.1:2380",
+            "--unsafe-no-fsync",  # test data: a power cut may cost it, and that is noticed above
+            "--log-level=warn",
+        ],
+    )
     until(_etcd_answers, layout=layout, what="etcd is not healthy", needs=("etcd",), seconds=30)
 
 
@@ -60,40 +68,81 @@ def _etcd_answers() -> bool:
 def start_api_server(layout: Layout, binaries: Path) -> None:
     """Start the API server; it listens on every address, because Pods reach it on the bridge's and people on 127.0.0.1."""
     pki = layout.pki
-    processes.ensure(layout, "kube-apiserver", [
-        binaries / "kube-apiserver", f"--etcd-servers={ETCD}",
-        "--bind-address=0.0.0.0", f"--secure-port={layout.api_port}", f"--advertise-address={NODE_IP}",
-        f"--service-cluster-ip-range={SERVICE_CIDR}",
-        f"--tls-cert-file={pki}/apiserver.crt", f"--tls-private-key-file={pki}/apiserver.key", f"--client-ca-file={pki}/ca.crt",
-        f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt", f"--kubelet-client-key={pki}/apiserver-kubelet.key",
-        f"--kubelet-certificate-authority={pki}/ca.crt",
-        "--kubelet-preferred-address-types=InternalIP",  # else `kubectl logs` asks DNS for the node's name
-        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-        f"--service-account-key-file={pki}/sa.pub", f"--service-account-signing-key-file={pki}/sa.key",
-        "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
-        # the aggregation layer, for metrics-server
-        f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt", "--requestheader-allowed-names=front-proxy-client",
-        "--requestheader-extra-headers-prefix=X-Remote-Extra-", "--requestheader-group-headers=X-Remote-Group",
-        "--requestheader-username-headers=X-Remote-User",
-        f"--proxy-client-cert-file={pki}/front-proxy.crt", f"--proxy-client-key-file={pki}/front-proxy.key",
-    ], watch=[pki / "made-for"])
+    processes.ensure(
+        layout,
+        "kube-apiserver",
+        [
+            binaries / "kube-apiserver",
+            f"--etcd-servers={ETCD}",
+            "--bind-address=0.0.0.0",
+            f"--secure-port={layout.api_port}",
+            f"--advertise-address={NODE_IP}",
+            f"--service-cluster-ip-range={SERVICE_CIDR}",
+            f"--tls-cert-file={pki}/apiserver.crt",
+            f"--tls-private-key-file={pki}/apiserver.key",
+            f"--client-ca-file={pki}/ca.crt",
+            f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
+            f"--kubelet-client-key={pki}/apiserver-kubelet.key",
+            f"--kubelet-certificate-authority={pki}/ca.crt",
+            "--kubelet-preferred-address-types=InternalIP",  # else `kubectl logs` asks DNS for the node's name
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            f"--service-account-key-file={pki}/sa.pub",
+            f"--service-account-signing-key-file={pki}/sa.key",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            "--allow-privileged=true",
+            # the aggregation layer, for metrics-server
+            f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-username-headers=X-Remote-User",
+            f"--proxy-client-cert-file={pki}/front-proxy.crt",
+            f"--proxy-client-key-file={pki}/front-proxy.key",
+        ],
+        watch=[pki / "made-for"],
+    )
 
 
 def await_api_server(layout: Layout) -> None:
     """Return when it is ready. Raises Failed."""
-    until(Api(layout).ready, layout=layout, what=f"the API server ({API_SERVICE_IP}, {layout.api_url}) is not ready",
-          needs=("kube-apiserver", "etcd"), seconds=90)
+    until(
+        Api(layout).ready,
+        layout=layout,
+        what=f"the API server ({API_SERVICE_IP}, {layout.api_url}) is not ready",
+        needs=("kube-apiserver", "etcd"),
+        seconds=90,
+    )
 
 
 def start_controllers(layout: Layout, binaries: Path) -> None:
     """Start the controller manager and the scheduler; one of each, so no leader election."""
     pki = layout.pki
-    processes.ensure(layout, "kube-controller-manager", [
-        binaries / "kube-controller-manager", f"--kubeconfig={pki}/controller-manager.conf", "--bind-address=127.0.0.1",
-        "--leader-elect=false", "--use-service-account-credentials=true", f"--cluster-cidr={CLUSTER_CIDR}",
-        f"--service-account-private-key-file={pki}/sa.key", f"--root-ca-file={pki}/ca.crt",
-        f"--cluster-signing-cert-file={pki}/ca.crt", f"--cluster-signing-key-file={pki}/ca.key",
-    ], watch=[pki / "made-for"])
-    processes.ensure(layout, "kube-scheduler", [
-        binaries / "kube-scheduler", f"--kubeconfig={pki}/scheduler.conf", "--bind-address=127.0.0.1", "--leader-elect=false",
-    ], watch=[pki / "made-for"])
+    processes.ensure(
+        layout,
+        "kube-controller-manager",
+        [
+            binaries / "kube-controller-manager",
+            f"--kubeconfig={pki}/controller-manager.conf",
+            "--bind-address=127.0.0.1",
+            "--leader-elect=false",
+            "--use-service-account-credentials=true",
+            f"--cluster-cidr={CLUSTER_CIDR}",
+            f"--service-account-private-key-file={pki}/sa.key",
+            f"--root-ca-file={pki}/ca.crt",
+            f"--cluster-signing-cert-file={pki}/ca.crt",
+            f"--cluster-signing-key-file={pki}/ca.key",
+        ],
+        watch=[pki / "made-for"],
+    )
+    processes.ensure(
+        layout,
+        "kube-scheduler",
+        [
+            binaries / "kube-scheduler",
+            f"--kubeconfig={pki}/scheduler.conf",
+            "--bind-address=127.0.0.1",
+            "--leader-elect=false",
+        ],
+        watch=[pki / "made-for"],
+    )

@@ -31,30 +31,47 @@ def load(layout: Layout, image: str) -> str:
     return _load_from_buildah(layout, image)
 
 
-def ensure_binary(layout: Layout, name: str, binary: Path, *, entrypoint: str, user: str = "65532:65532", extra: dict[str, Path] | None = None) -> None:
+def ensure_binary(
+    layout: Layout,
+    name: str,
+    binary: Path,
+    *,
+    entrypoint: str,
+    user: str = "65532:65532",
+    extra: dict[str, Path] | None = None,
+) -> None:
     """Have an image FROM scratch that holds one static binary (and perhaps files beside it)."""
     image_id, archive = of_binary(name, binary, entrypoint=entrypoint, user=user, extra=extra)
     if not present(layout, name, image_id):
         _import(layout, archive, name)
 
 
-def of_binary(name: str, binary: Path, *, entrypoint: str, user: str, extra: dict[str, Path] | None = None) -> tuple[str, bytes]:
+def of_binary(
+    name: str, binary: Path, *, entrypoint: str, user: str, extra: dict[str, Path] | None = None
+) -> tuple[str, bytes]:
     """Return such an image: its id, and the docker archive that `load` takes. Pure but for reading the files."""
     layer = _layer({entrypoint: binary, **(extra or {})})
-    config = json.dumps({
-        "architecture": "arm64" if os.uname().machine == "aarch64" else "amd64", "os": "linux",
-        "config": {"Entrypoint": [entrypoint], "User": user, "WorkingDir": "/"},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "e2e/cluster"}],
-    }).encode()
+    config = json.dumps(
+        {
+            "architecture": "arm64" if os.uname().machine == "aarch64" else "amd64",
+            "os": "linux",
+            "config": {"Entrypoint": [entrypoint], "User": user, "WorkingDir": "/"},
+            "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "e2e/cluster"}],
+        }
+    ).encode()
     image_id = hashlib.sha256(config).hexdigest()
     manifest = [{"Config": f"{image_id}.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
-    return image_id, _tar({f"{image_id}.json": config, "layer.tar": layer, "manifest.json": json.dumps(manifest).encode()})
+    return image_id, _tar(
+        {f"{image_id}.json": config, "layer.tar": layer, "manifest.json": json.dumps(manifest).encode()}
+    )
 
 
 def present(layout: Layout, name: str, image_id: str) -> bool:
     """Say whether the node has this name, and that it is this very image."""
-    targets = dict(re.findall(r"^(\S+)\s+\S+\s+(sha256:[0-9a-f]{64})", run.output([*ctr(layout), "images", "ls"]), re.MULTILINE))
+    targets = dict(
+        re.findall(r"^(\S+)\s+\S+\s+(sha256:[0-9a-f]{64})", run.output([*ctr(layout), "images", "ls"]), re.MULTILINE)
+    )
     return name in targets and targets[name] == targets.get(f"sha256:{image_id}")
 
 
@@ -65,18 +82,30 @@ def identify(archive: Path) -> list[tuple[str, str]]:
             names = {entry.removeprefix("./") for entry in tar.getnames()}
             if "manifest.json" in names:
                 manifest = _json(tar, "manifest.json")
-                return [(tag, hashlib.sha256(_bytes(tar, entry["Config"])).hexdigest()) for entry in manifest for tag in entry["RepoTags"] or ()]
+                return [
+                    (tag, hashlib.sha256(_bytes(tar, entry["Config"])).hexdigest())
+                    for entry in manifest
+                    for tag in entry["RepoTags"] or ()
+                ]
             if "index.json" in names:
                 return [found for entry in _json(tar, "index.json")["manifests"] if (found := _oci(tar, entry))]
     except (tarfile.TarError, KeyError, ValueError, gzip.BadGzipFile) as error:
-        raise Failed(f"{archive}: not an image archive: {error}", remedy="make one by `buildah push NAME docker-archive:FILE:NAME`") from None
-    raise Failed(f"{archive}: holds neither manifest.json nor index.json", remedy="make one by `buildah push NAME docker-archive:FILE:NAME`")
+        raise Failed(
+            f"{archive}: not an image archive: {error}",
+            remedy="make one by `buildah push NAME docker-archive:FILE:NAME`",
+        ) from None
+    raise Failed(
+        f"{archive}: holds neither manifest.json nor index.json",
+        remedy="make one by `buildah push NAME docker-archive:FILE:NAME`",
+    )
 
 
 def _load_archive(layout: Layout, archive: Path) -> str:
     images = identify(archive)
     if not images:
-        raise Failed(f"{archive}: no image in it has a name", remedy="make it by `buildah push NAME docker-archive:FILE:NAME`")
+        raise Failed(
+            f"{archive}: no image in it has a name", remedy="make it by `buildah push NAME docker-archive:FILE:NAME`"
+        )
     told = ", ".join(name for name, _ in images)
     if all(present(layout, name, image_id) for name, image_id in images):
         return f"{told}: is there already"
@@ -94,7 +123,10 @@ def _load_from_buildah(layout: Layout, name: str) -> str:
     try:
         image_id = json.loads(run.output(["buildah", "inspect", "--type", "image", name], env=env))["FromImageID"]
     except Failed as failure:
-        raise Failed(f"{name}: neither a file nor an image that buildah knows ({failure})", remedy="build it, or give an archive's path") from None
+        raise Failed(
+            f"{name}: neither a file nor an image that buildah knows ({failure})",
+            remedy="build it, or give an archive's path",
+        ) from None
     name = _full(name)
     if present(layout, name, image_id):
         return f"{name}: is there already"
@@ -116,7 +148,17 @@ def _import_oci(layout: Layout, folder: Path, name: str | None) -> None:
     index.write_text(json.dumps(document))
     archive = folder.with_suffix(".tar")
     try:
-        run.output(["tar", "--create", "--file", archive, "--directory", folder, *sorted(path.name for path in folder.iterdir())])
+        run.output(
+            [
+                "tar",
+                "--create",
+                "--file",
+                archive,
+                "--directory",
+                folder,
+                *sorted(path.name for path in folder.iterdir()),
+            ]
+        )
         _import_file(layout, archive, name or "the archive")
     finally:
         archive.unlink(missing_ok=True)
@@ -140,7 +182,9 @@ def _import_file(layout: Layout, archive: Path, name: str) -> None:
     try:
         run.output([*ctr(layout), "images", "import", archive])
     except Failed as failure:
-        raise Failed(f"{name} could not be imported: {failure}", log=layout.logs / "containerd.log", remedy="is the disk full?") from None
+        raise Failed(
+            f"{name} could not be imported: {failure}", log=layout.logs / "containerd.log", remedy="is the disk full?"
+        ) from None
 
 
 def _oci(tar: tarfile.TarFile, entry: dict) -> tuple[str, str] | None:

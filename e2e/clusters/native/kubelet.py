@@ -20,24 +20,50 @@ LEASE_FRESH = 40.0  # s: the controller manager's own measure of a node that is 
 
 def start(layout: Layout, binaries: Path) -> None:
     """Write their configurations and have both run with them."""
-    resolv, config, proxy = layout.config / "resolv.conf", layout.config / "kubelet.json", layout.config / "kube-proxy.json"
+    resolv, config, proxy = (
+        layout.config / "resolv.conf",
+        layout.config / "kubelet.json",
+        layout.config / "kube-proxy.json",
+    )
     configfile.write(resolv, f"nameserver {DNS_IP}\n")
     configfile.write(config, json.dumps(configuration(layout, resolv), indent=1))
     configfile.write(proxy, json.dumps(proxy_configuration(layout), indent=1))
     (layout.kubelet_root / "seccomp").mkdir(parents=True, exist_ok=True)
-    processes.ensure(layout, "kubelet", [
-        binaries / "kubelet", f"--config={config}", f"--kubeconfig={layout.pki}/kubelet.conf", f"--root-dir={layout.kubelet_root}",
-        f"--hostname-override={NODE}", f"--node-ip={NODE_IP}", "--node-labels=aion.os/cluster=e2e",
-    ], watch=[config, layout.pki / "made-for"])
-    processes.ensure(layout, "kube-proxy", [
-        binaries / "kube-proxy", f"--config={proxy}", f"--hostname-override={NODE}",
-    ], watch=[proxy, layout.pki / "made-for"])
+    processes.ensure(
+        layout,
+        "kubelet",
+        [
+            binaries / "kubelet",
+            f"--config={config}",
+            f"--kubeconfig={layout.pki}/kubelet.conf",
+            f"--root-dir={layout.kubelet_root}",
+            f"--hostname-override={NODE}",
+            f"--node-ip={NODE_IP}",
+            "--node-labels=aion.os/cluster=e2e",
+        ],
+        watch=[config, layout.pki / "made-for"],
+    )
+    processes.ensure(
+        layout,
+        "kube-proxy",
+        [
+            binaries / "kube-proxy",
+            f"--config={proxy}",
+            f"--hostname-override={NODE}",
+        ],
+        watch=[proxy, layout.pki / "made-for"],
+    )
 
 
 def await_ready(layout: Layout) -> None:
     """Return when the node is Ready and its lease is fresh: a Ready from before a power cut does not count."""
-    until(lambda: ready(Api(layout), now=time.time()), layout=layout, what=f"node {NODE} is not Ready",
-          needs=("kubelet", "kube-proxy", "containerd"), seconds=90)
+    until(
+        lambda: ready(Api(layout), now=time.time()),
+        layout=layout,
+        what=f"node {NODE} is not Ready",
+        needs=("kubelet", "kube-proxy", "containerd"),
+        seconds=90,
+    )
 
 
 def ready(api: Api, *, now: float) -> bool:
@@ -56,7 +82,11 @@ def configuration(layout: Layout, resolv: Path) -> dict[str, object]:
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "address": NODE_IP,  # not on the machine's own network
-        "authentication": {"anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": str(layout.pki / "ca.crt")}},
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(layout.pki / "ca.crt")},
+        },
         "authorization": {"mode": "Webhook"},
         "tlsCertFile": str(layout.pki / "kubelet.crt"),
         "tlsPrivateKeyFile": str(layout.pki / "kubelet.key"),

@@ -37,19 +37,28 @@ def claim(layout: Layout) -> None:
     if owner is not None and owner != layout.owner:
         if owner.startswith("aion-os:"):
             state = owner.removeprefix("aion-os:")
-            raise Failed(f"the bridge {BRIDGE} belongs to the cluster in {state}", remedy=f"AION_STATE={state} e2e/cluster down")
-        raise Failed(f"a bridge {BRIDGE} is there that is not ours (its alias: {owner or 'none'})",
-                     remedy=f"see `ip -d link show {BRIDGE}`; remove it if nobody needs it")
+            raise Failed(
+                f"the bridge {BRIDGE} belongs to the cluster in {state}", remedy=f"AION_STATE={state} e2e/cluster down"
+            )
+        raise Failed(
+            f"a bridge {BRIDGE} is there that is not ours (its alias: {owner or 'none'})",
+            remedy=f"see `ip -d link show {BRIDGE}`; remove it if nobody needs it",
+        )
     for subnet in (CLUSTER_CIDR, SERVICE_CIDR):
         routes = json.loads(run.output(["ip", "-json", "route", "show", "root", subnet]) or "[]")
         if foreign := [route for route in routes if route.get("dev") != BRIDGE]:
-            raise Failed(f"{subnet} is in use: {foreign[0].get('dst')} by {foreign[0].get('dev')}", remedy="stop that network, or use kind")
+            raise Failed(
+                f"{subnet} is in use: {foreign[0].get('dst')} by {foreign[0].get('dev')}",
+                remedy="stop that network, or use kind",
+            )
     alive = {name for name, record in processes.recorded(layout).items() if record.alive}
     for name, ports in {**PORTS, "kube-apiserver": (layout.api_port,)}.items():
         for port in ports if name not in alive else ():
             if holder := port_holder(port):
-                raise Failed(f"port {port}, which {name} needs, is taken by {holder}",
-                             remedy="stop it" + (", or choose another by AION_API_PORT" if name == "kube-apiserver" else ""))
+                raise Failed(
+                    f"port {port}, which {name} needs, is taken by {holder}",
+                    remedy="stop it" + (", or choose another by AION_API_PORT" if name == "kube-apiserver" else ""),
+                )
 
 
 def prepare(layout: Layout) -> None:
@@ -105,7 +114,11 @@ def cgroup_folders(layout: Layout) -> list[Path]:
     """Return the kubelet's root in every hierarchy: each of v1's, or v2's one."""
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS / layout.cgroup]
-    return [path / layout.cgroup for path in sorted(CGROUPS.iterdir()) if path.is_dir() and not path.is_symlink() and (path / "cgroup.procs").exists()]
+    return [
+        path / layout.cgroup
+        for path in sorted(CGROUPS.iterdir())
+        if path.is_dir() and not path.is_symlink() and (path / "cgroup.procs").exists()
+    ]
 
 
 def port_holder(port: int) -> str | None:

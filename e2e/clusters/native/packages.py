@@ -35,25 +35,42 @@ def missing() -> dict[str, str]:
 
 def present(what: str) -> bool:
     """Say whether a program is on the system's PATH, or a file exists."""
-    return Path(what).exists() if what.startswith("/") else shutil.which(what, path=os.environ.get("PATH", "") + ":" + PATH) is not None
+    return (
+        Path(what).exists()
+        if what.startswith("/")
+        else shutil.which(what, path=os.environ.get("PATH", "") + ":" + PATH) is not None
+    )
 
 
 def ensure(log: Path) -> None:
     """Have everything. Raises Failed with the exact command a person can run."""
     if os.geteuid() != 0:
-        raise Failed("the native cluster needs root: it makes bridges, mounts and cgroups", remedy="run it with sudo, or start docker or podman for the kind provider")
+        raise Failed(
+            "the native cluster needs root: it makes bridges, mounts and cgroups",
+            remedy="run it with sudo, or start docker or podman for the kind provider",
+        )
     if lacking := missing():
         install(sorted(set(lacking.values())), log)
         if still := missing():
-            raise Failed(f"not found though its package was installed: {', '.join(still)}", log=log, remedy="install it by hand")
+            raise Failed(
+                f"not found though its package was installed: {', '.join(still)}", log=log, remedy="install it by hand"
+            )
 
 
 def install(packages: list[str], log: Path) -> None:
     """Install by apt, or say which packages are wanted."""
     wanted = " ".join(packages)
     if not shutil.which("apt-get"):
-        raise Failed(f"missing: {wanted} (Debian's package names), and there is no apt-get", remedy="install their like and run this again")
+        raise Failed(
+            f"missing: {wanted} (Debian's package names), and there is no apt-get",
+            remedy="install their like and run this again",
+        )
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
     by_hand = f"apt-get install --no-install-recommends {wanted}"
     run.logged(["apt-get", "update", "-q"], log, env=quiet, remedy="the package lists cannot be fetched: see the log")
-    run.logged(["apt-get", "install", "-qy", "--no-install-recommends", *packages], log, env=quiet, remedy=f"try by hand: {by_hand}")
+    run.logged(
+        ["apt-get", "install", "-qy", "--no-install-recommends", *packages],
+        log,
+        env=quiet,
+        remedy=f"try by hand: {by_hand}",
+    )

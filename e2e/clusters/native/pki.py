@@ -30,17 +30,33 @@ class Leaf:
 
 
 LEAVES = (
-    Leaf("apiserver", "/CN=kube-apiserver", "serverAuth", (
-        "DNS:localhost", "DNS:kubernetes", "DNS:kubernetes.default", "DNS:kubernetes.default.svc",
-        f"DNS:kubernetes.default.svc.{DOMAIN}", "IP:127.0.0.1", f"IP:{API_SERVICE_IP}", f"IP:{NODE_IP}")),
+    Leaf(
+        "apiserver",
+        "/CN=kube-apiserver",
+        "serverAuth",
+        (
+            "DNS:localhost",
+            "DNS:kubernetes",
+            "DNS:kubernetes.default",
+            "DNS:kubernetes.default.svc",
+            f"DNS:kubernetes.default.svc.{DOMAIN}",
+            "IP:127.0.0.1",
+            f"IP:{API_SERVICE_IP}",
+            f"IP:{NODE_IP}",
+        ),
+    ),
     Leaf("apiserver-kubelet", "/O=system:masters/CN=kube-apiserver-kubelet-client"),
     Leaf("front-proxy", "/CN=front-proxy-client", authority="front-proxy-ca"),
     Leaf("admin", "/O=system:masters/CN=kubernetes-admin"),
     Leaf("controller-manager", "/CN=system:kube-controller-manager"),
     Leaf("scheduler", "/CN=system:kube-scheduler"),
     Leaf("proxy", "/CN=system:kube-proxy"),
-    Leaf("kubelet", f"/O=system:nodes/CN=system:node:{NODE}", "serverAuth,clientAuth",
-         (f"DNS:{NODE}", "IP:127.0.0.1", f"IP:{NODE_IP}")),
+    Leaf(
+        "kubelet",
+        f"/O=system:nodes/CN=system:node:{NODE}",
+        "serverAuth,clientAuth",
+        (f"DNS:{NODE}", "IP:127.0.0.1", f"IP:{NODE_IP}"),
+    ),
 )
 KUBECONFIGS = ("admin", "controller-manager", "scheduler", "proxy", "kubelet")
 
@@ -68,17 +84,26 @@ def ensure(layout: Layout) -> bool:
 
 def kubeconfig(layout: Layout, name: str) -> str:
     """Return a kubeconfig (JSON is YAML) with everything embedded, so that the file can be copied away."""
+
     def embedded(path: Path) -> str:
         return base64.b64encode(path.read_bytes()).decode()
 
     cluster = {"server": layout.api_url, "certificate-authority-data": embedded(layout.pki / "ca.crt")}
-    user = {"client-certificate-data": embedded(layout.pki / f"{name}.crt"), "client-key-data": embedded(layout.pki / f"{name}.key")}
-    return json.dumps({
-        "apiVersion": "v1", "kind": "Config", "current-context": "aion-os",
-        "clusters": [{"name": "aion-os", "cluster": cluster}],
-        "users": [{"name": name, "user": user}],
-        "contexts": [{"name": "aion-os", "context": {"cluster": "aion-os", "user": name}}],
-    }, indent=1)
+    user = {
+        "client-certificate-data": embedded(layout.pki / f"{name}.crt"),
+        "client-key-data": embedded(layout.pki / f"{name}.key"),
+    }
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "aion-os",
+            "clusters": [{"name": "aion-os", "cluster": cluster}],
+            "users": [{"name": name, "user": user}],
+            "contexts": [{"name": "aion-os", "context": {"cluster": "aion-os", "user": name}}],
+        },
+        indent=1,
+    )
 
 
 def _plan(layout: Layout) -> str:
@@ -86,13 +111,31 @@ def _plan(layout: Layout) -> str:
 
 
 def _lasting(layout: Layout) -> bool:
-    return run.succeeds(["openssl", "x509", "-in", layout.pki / "apiserver.crt", "-noout", "-checkend", str(RENEW_WITHIN)])
+    return run.succeeds(
+        ["openssl", "x509", "-in", layout.pki / "apiserver.crt", "-noout", "-checkend", str(RENEW_WITHIN)]
+    )
 
 
 def _authority(folder: Path, name: str) -> None:
     _key(folder / f"{name}.key")
-    run.output(["openssl", "req", "-x509", "-new", "-key", folder / f"{name}.key", "-subj", f"/CN=aion-os-{name}",
-                "-days", str(DAYS), "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", folder / f"{name}.crt"])
+    run.output(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-new",
+            "-key",
+            folder / f"{name}.key",
+            "-subj",
+            f"/CN=aion-os-{name}",
+            "-days",
+            str(DAYS),
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+            "-out",
+            folder / f"{name}.crt",
+        ]
+    )
 
 
 def _leaf(folder: Path, leaf: Leaf) -> None:
@@ -102,8 +145,26 @@ def _leaf(folder: Path, leaf: Leaf) -> None:
     lines = ["keyUsage=critical,digitalSignature", f"extendedKeyUsage={leaf.usage}"]
     extensions.write_text("\n".join(lines + ([f"subjectAltName={','.join(leaf.names)}"] if leaf.names else [])))
     authority = folder / leaf.authority
-    run.output(["openssl", "x509", "-req", "-in", request, "-CA", f"{authority}.crt", "-CAkey", f"{authority}.key",
-                "-CAcreateserial", "-days", str(DAYS), "-extfile", extensions, "-out", folder / f"{leaf.name}.crt"])
+    run.output(
+        [
+            "openssl",
+            "x509",
+            "-req",
+            "-in",
+            request,
+            "-CA",
+            f"{authority}.crt",
+            "-CAkey",
+            f"{authority}.key",
+            "-CAcreateserial",
+            "-days",
+            str(DAYS),
+            "-extfile",
+            extensions,
+            "-out",
+            folder / f"{leaf.name}.crt",
+        ]
+    )
     request.unlink()
     extensions.unlink()
 

@@ -62,8 +62,14 @@ def recorded(layout: Layout) -> dict[str, Record]:
     return found
 
 
-def ensure(layout: Layout, name: str, argv: Sequence[str | Path], *, watch: Sequence[Path] = (),
-           env: Mapping[str, str] | None = None) -> bool:
+def ensure(
+    layout: Layout,
+    name: str,
+    argv: Sequence[str | Path],
+    *,
+    watch: Sequence[Path] = (),
+    env: Mapping[str, str] | None = None,
+) -> bool:
     """Have the process run with exactly these arguments and watched files; say whether it was (re)started."""
     words = [str(word) for word in argv]
     digest = _digest(words, watch)
@@ -89,7 +95,11 @@ def stop(record: Record, *, grace: float = 5.0) -> None:
         while record.alive and time.monotonic() < deadline:
             time.sleep(0.02)
     if record.alive:
-        raise Failed(f"{record.name} (pid {record.pid}) survives SIGKILL", log=Path(record.log), remedy="it hangs in the kernel: see dmesg, then reboot")
+        raise Failed(
+            f"{record.name} (pid {record.pid}) survives SIGKILL",
+            log=Path(record.log),
+            remedy="it hangs in the kernel: see dmesg, then reboot",
+        )
 
 
 def check_alive(layout: Layout, *names: str) -> None:
@@ -110,8 +120,13 @@ def _start(layout: Layout, name: str, argv: list[str], *, digest: str, env: Mapp
         file.write(f"==== {time.strftime('%F %T')} start: {' '.join(argv)}\n".encode())
         file.flush()
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT, cwd="/",
-            start_new_session=True, env={**os.environ, **(env or {})},
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
+            env={**os.environ, **(env or {})},
         )
     record = Record(name, process.pid, start_time(process.pid) or 0, boot_id(), digest, str(log))
     path = layout.records / f"{name}.json"

@@ -29,7 +29,15 @@ from clusters.progress import Progress
 from clusters.provider import Status
 from clusters.settings import Settings
 
-COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "containerd", "kubelet", "kube-proxy")
+COMPONENTS = (
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "containerd",
+    "kubelet",
+    "kube-proxy",
+)
 assert set(PORTS) | {"kube-apiserver", "containerd"} == set(COMPONENTS)
 
 
@@ -103,7 +111,8 @@ class Native:
             "bin": str(layout.bin),
             "components": {
                 name: {"pid": records[name].pid, "alive": records[name].alive, "log": records[name].log}
-                for name in COMPONENTS if name in records
+                for name in COMPONENTS
+                if name in records
             },
         }
 
@@ -130,14 +139,19 @@ class Native:
 
 def _need_root() -> None:
     if os.geteuid() != 0:
-        raise Failed("the native cluster needs root: it makes bridges, mounts and cgroups", remedy="run it with sudo, or start docker or podman for the kind provider")
+        raise Failed(
+            "the native cluster needs root: it makes bridges, mounts and cgroups",
+            remedy="run it with sudo, or start docker or podman for the kind provider",
+        )
 
 
 def _mark(layout: Layout) -> None:
     layout.state.mkdir(mode=0o711, parents=True, exist_ok=True)
     if not layout.marker.exists():
         if any(layout.state.iterdir()):
-            raise Failed(f"{layout.state} is not empty and not a cluster's folder", remedy="set AION_STATE to another folder")
+            raise Failed(
+                f"{layout.state} is not empty and not a cluster's folder", remedy="set AION_STATE to another folder"
+            )
         layout.marker.write_text("`e2e/cluster down` removes this folder\n")
 
 

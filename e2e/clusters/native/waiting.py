@@ -10,7 +10,15 @@ from clusters.native.layout import Layout
 PAUSE = 0.1  # s between looks: below what a person or a stage's time notices
 
 
-def until(true: Callable[[], object], *, layout: Layout, what: str, needs: tuple[str, ...], seconds: float, remedy: str | None = None) -> None:
+def until(
+    true: Callable[[], object],
+    *,
+    layout: Layout,
+    what: str,
+    needs: tuple[str, ...],
+    seconds: float,
+    remedy: str | None = None,
+) -> None:
     """Return when `true()` is. Raises Failed with a log when a needed process dies, or when time is up."""
     deadline = time.monotonic() + seconds
     while not true():

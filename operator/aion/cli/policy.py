@@ -34,4 +34,6 @@ def validate(file: Annotated[Path, typer.Argument(help="A bundle, YAML or JSON."
             typer.echo(f"{file}: {path}: {message}" if path else f"{file}: {message}", err=True)
         raise typer.Exit(1) from None
     digest = policy.digest(bundle)
-    typer.echo(f"{file}: a valid {policy.SCHEMA} bundle\ndigest     {digest}\nConfigMap  {policy.config_map_name(digest)}")
+    typer.echo(
+        f"{file}: a valid {policy.SCHEMA} bundle\ndigest     {digest}\nConfigMap  {policy.config_map_name(digest)}"
+    )

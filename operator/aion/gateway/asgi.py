@@ -41,7 +41,9 @@ async def body(receive: Receive, *, most: int) -> bytes:
         size += len(part)
 
 
-async def answer(send: Send, status: int, body: bytes, *, kind: tuple[bytes, bytes] = JSON, extra: Headers = ()) -> None:
+async def answer(
+    send: Send, status: int, body: bytes, *, kind: tuple[bytes, bytes] = JSON, extra: Headers = ()
+) -> None:
     """Send a whole answer."""
     await send(
         {

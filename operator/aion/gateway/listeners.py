@@ -24,7 +24,9 @@ def inherited(environ: Mapping[str, str], *, pid: int) -> dict[str, socket.socke
     """Take over the sockets; raises NoListeners."""
     names = environ.get("LISTEN_FDNAMES", "").split(":")
     if environ.get("LISTEN_PID") != str(pid) or environ.get("LISTEN_FDS") != str(len(names)):
-        raise NoListeners("start this by `aion-launch --listen unix=… --listen tcp=… --listen pod=… -- python -m aion.gateway`")
+        raise NoListeners(
+            "start this by `aion-launch --listen unix=… --listen tcp=… --listen pod=… -- python -m aion.gateway`"
+        )
     if unknown := set(names) - NAMES:
         raise NoListeners(f"got sockets named {', '.join(sorted(unknown))}, expected {', '.join(sorted(NAMES))}")
     if UNIX not in names:

@@ -79,8 +79,17 @@ async def running(launch: Path, folder: Path, kernel_url: str, **env: str) -> As
         "AION_JOURNAL": str(folder / "audit.journal"), "AION_GRACE_S": "5", **env,
     }  # fmt: skip
     listen = (f"tcp=127.0.0.1:{tcp}", f"pod=127.0.0.1:{pod}", f"unix={folder}/gw.sock")
-    argv = [str(launch), *(word for each in listen for word in ("--listen", each)), "--", sys.executable, "-m", "aion.gateway"]
-    process = await asyncio.create_subprocess_exec(*argv, env={**os.environ, **variables}, stdout=asyncio.subprocess.PIPE)
+    argv = [
+        str(launch),
+        *(word for each in listen for word in ("--listen", each)),
+        "--",
+        sys.executable,
+        "-m",
+        "aion.gateway",
+    ]
+    process = await asyncio.create_subprocess_exec(
+        *argv, env={**os.environ, **variables}, stdout=asyncio.subprocess.PIPE
+    )
     try:
         async with asyncio.timeout(10):
             while process.returncode is None and not (folder / "gw.sock").exists():  # the last that aion-launch opens
@@ -93,9 +102,14 @@ async def running(launch: Path, folder: Path, kernel_url: str, **env: str) -> As
 
 
 @asynccontextmanager
-async def pair(launch: Path, folder: Path, grant: Grant | None = None, **env: str) -> AsyncIterator[tuple[FakeKernel, Gateway]]:
+async def pair(
+    launch: Path, folder: Path, grant: Grant | None = None, **env: str
+) -> AsyncIterator[tuple[FakeKernel, Gateway]]:
     """A kernel and a gateway that is connected to it."""
-    async with FakeKernel(grant or granted()).serving() as kernel, running(launch, folder, kernel.url, **env) as gateway:
+    async with (
+        FakeKernel(grant or granted()).serving() as kernel,
+        running(launch, folder, kernel.url, **env) as gateway,
+    ):
         yield kernel, gateway
 
 

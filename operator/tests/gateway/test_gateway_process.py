@@ -13,7 +13,9 @@ from aion.api.grant import Limits
 from aion.gateway.testing import FakeKernel
 
 
-async def test_a_refused_syscall_names_rule_and_revision_and_its_record_reaches_the_kernel(launch: Path, tmp_path: Path):
+async def test_a_refused_syscall_names_rule_and_revision_and_its_record_reaches_the_kernel(
+    launch: Path, tmp_path: Path
+):
     refused = {"capability:network": "agent.spec.capabilities.network: false"}
     async with pair(launch, tmp_path, granted(refused=refused)) as (kernel, gateway), agent(launch, gateway):
         assert (await gateway.get("/readyz"))[0] == 200
@@ -35,7 +37,10 @@ async def test_nobody_begins_before_there_is_a_grant_and_the_pod_is_not_ready(la
     async with kernel.serving(), running(launch, tmp_path, kernel.url) as gateway:
         async with agent(launch, gateway) as process:
             status, why = await gateway.get("/readyz")
-            assert (status, why) == (503, "the kernel has not granted this agent anything yet: see this container's log\n")
+            assert (status, why) == (
+                503,
+                "the kernel has not granted this agent anything yet: see this container's log\n",
+            )
             status, answer = await gateway.syscall("tool.invoke")
             assert (status, answer["error"]["code"]) == (503, "E_UNAVAILABLE")
             assert (tmp_path / "audit.journal").read_text().count("E_UNAVAILABLE") == 1
@@ -74,7 +79,9 @@ async def test_without_an_agent_sigterm_is_the_end_at_once(launch: Path, tmp_pat
             assert await gateway.process.wait() == 0
 
 
-async def test_it_goes_on_without_the_kernel_until_the_grants_own_deadline_and_loses_no_record(launch: Path, tmp_path: Path):
+async def test_it_goes_on_without_the_kernel_until_the_grants_own_deadline_and_loses_no_record(
+    launch: Path, tmp_path: Path
+):
     kernel = FakeKernel(granted(offline_s=1))
     async with running(launch, tmp_path, f"http://127.0.0.1:{(port := free_ports(1)[0])}") as gateway:
         async with kernel.serving(port=port), agent(launch, gateway):
@@ -145,9 +152,14 @@ async def test_the_pods_address_serves_no_syscall_and_the_agents_no_metrics(laun
 
 @pytest.mark.parametrize(
     ("env", "said"),
-    [({"AION_AGENT_ID": "researcher"}, "got agent id 'researcher'"), ({"AION_JOURNAL": "/proc/nowhere"}, "the gateway cannot start")],
+    [
+        ({"AION_AGENT_ID": "researcher"}, "got agent id 'researcher'"),
+        ({"AION_JOURNAL": "/proc/nowhere"}, "the gateway cannot start"),
+    ],
 )
-async def test_what_it_cannot_run_with_it_says_and_leaves(launch: Path, tmp_path: Path, env: dict[str, str], said: str, capfd):
+async def test_what_it_cannot_run_with_it_says_and_leaves(
+    launch: Path, tmp_path: Path, env: dict[str, str], said: str, capfd
+):
     async with running(launch, tmp_path, "http://127.0.0.1:1", **env) as gateway:
         async with asyncio.timeout(10):
             assert await gateway.process.wait() in (69, 78)

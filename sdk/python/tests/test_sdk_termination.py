@@ -19,7 +19,9 @@ finally:
 
 
 def ended(pid: str, before: str = "") -> tuple[int, list[str]]:
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM.format(pid=pid, before=before)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM.format(pid=pid, before=before)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     first = process.stdout.readline().strip()
     process.send_signal(signal.SIGTERM)
