@@ -11,11 +11,10 @@ from stormy import Storm
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(120)]
 
-NO_SWEEP = """
-import asyncio
-from aion.controller import sweep
+NO_COMPARISON = """
+from aion.controller import listing
 from aion.controller.__main__ import main
-sweep.Sweep.run = lambda self: asyncio.Event().wait()
+listing.missing = lambda known, listed: []
 main()
 """
 
@@ -65,18 +64,18 @@ def deleted_in_the_gap(world, team, **more):
     return run
 
 
-def test_a_deletion_that_the_watch_has_lost_stays_lost_without_the_sweep(world, team):
-    run = deleted_in_the_gap(world, team, script=NO_SWEEP)
+def test_a_deletion_that_the_watch_has_lost_stays_lost_where_a_list_is_not_compared(world, team):
+    run = deleted_in_the_gap(world, team, script=NO_COMPARISON)
     world.create(agent(team, "later"))  # the watches are back when this one is served
     world.until(
         lambda: world.one(team, "pods") is None and served(world, team, "later"), what="the watches' return", within=60
     )
     time.sleep(3)
-    assert world.settled(team) == "lost: pods of ['a']", "if this heals, kopf tells deletions now, and the sweep may go"
+    assert world.settled(team) == "lost: pods of ['a']", "if this heals, the server tells deletions now, and the comparison may go"
     assert run.process.poll() is None
 
 
-def test_a_deletion_that_the_watch_has_lost_is_found_by_the_sweep(world, team, recovered):
+def test_a_deletion_that_the_watch_has_lost_is_found_by_the_list_it_begins_anew_with(world, team, recovered):
     run = deleted_in_the_gap(world, team)
     began = time.monotonic()
     world.settle(team, within=60)

@@ -2,7 +2,7 @@
 
 The files, in the order in which an event meets them:
 
-    watch             kopf, as an informer only           sweep     LISTs that heal what a watch has lost
+    watch, reflector  list, then watch, each kind         listing, sweep     LISTs that find what a watch has lost
     feed              remember the object, ask for its root
     store, views      what is remembered: frozen, small   queue     keys, each once, each by one worker
     workers           take a key, arrange its return      outcome   how a pass ended

@@ -1,7 +1,7 @@
 """`python -m aion.controller`: the operator process, until SIGTERM. It stands by until it holds the Lease, and leads from then on.
 
 It stands apart because it alone speaks to the system: signals, pages, exit. Everything a leader remembers is rebuilt by the first lists, so that kill -9 at
-any moment loses nothing. A Lease that is lost ends the process on the spot, without a drain: somebody else leads, and kopf, the memory and the queue
+any moment loses nothing. A Lease that is lost ends the process on the spot, without a drain: somebody else leads, and watches, memory and queue
 die together. On SIGTERM the Lease is left only after the last write, and before anything slow, so that the next one takes over within 3 s.
 """
 
@@ -50,7 +50,7 @@ async def run(settings: Settings) -> int:
             metrics.LEADING.set(1)
             leading = Leading(cluster, settings, profiles=installed())
             holding = _hold(election) if settings.leader_election else stop.wait()
-            async with _running(holding), _running(_obey_again(stop, leading.started)):
+            async with _running(holding):
                 leading.start()
                 ready.clear()
                 ready.update(leading.ready)
@@ -70,12 +70,6 @@ async def run(settings: Settings) -> int:
 def _obey(stop: asyncio.Event) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-
-
-async def _obey_again(stop: asyncio.Event, started: asyncio.Event) -> None:
-    """Kopf takes the signals when it starts, and would kill our tasks as its own; so we take them back after it has."""
-    await started.wait()
-    _obey(stop)
 
 
 @contextlib.asynccontextmanager
@@ -111,13 +105,13 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Read the environment and run."""
     settings = Settings()
     logs.configure(level=settings.log_level)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     status = runner.run(run(settings))
-    # kopf leaves TLS connections behind, and uvloop fails now and then to close a loop under them: all that matters is done.
+    # uvloop fails now and then to close a loop while TLS connections still say goodbye: all that matters is done.
     _end(status)
 
 

@@ -3,6 +3,7 @@
 KubeError                 the API server's refusal, or its silence
  |- NotFound              404: the object, or its namespace or kind, is not there
  |- Conflict              409: somebody was faster; look again
+ |- Expired               410: the server has forgotten the version that was asked for; list again
  |- Refused               400, 403, 405, 422: the same request will be refused again; the message is for a person
  `- Unreachable           429, 5xx, time-outs, broken connections: try later; `retry_after` says when, where the server said so
 
@@ -29,6 +30,10 @@ class Conflict(KubeError):  # noqa: N818
     """Somebody else wrote in between, or the name is taken."""
 
 
+class Expired(KubeError):  # noqa: N818
+    """What happened since that version is not known any more."""
+
+
 class Refused(KubeError):  # noqa: N818
     """The request itself is wrong, or this account may not."""
 
@@ -44,6 +49,8 @@ def of(code: int, message: str, *, reason: str = "", retry_after: float | None =
         kind = NotFound
     elif code == 409:
         kind = Conflict
+    elif code == 410:
+        kind = Expired
     elif code in (400, 403, 405, 413, 415, 422):
         kind = Refused
     return kind(message, code=code, reason=reason, retry_after=retry_after)

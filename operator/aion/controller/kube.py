@@ -5,9 +5,12 @@ It stands apart so that the client can be swapped and faked: a few verbs over pl
 we leave out is taken back. It must never decide anything, nor read what it writes.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import contextlib
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -23,6 +26,14 @@ Document: TypeAlias = Mapping[str, Any]
 
 FIELD_MANAGER = "aion-controller"
 REQUEST_TIMEOUT_S = 30
+CONNECT_S = 10
+WATCH_S = (
+    300,
+    600,
+)  # the server ends each watch in good order after a time between these, so that they do not end together
+SILENT_S = (
+    75  # the server says something once a minute, a bookmark if nothing else: a watch that is silent for longer is dead
+)
 JSON = "application/json"
 METADATA_ONLY = f"{JSON};as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
 PAGE = 500  # objects a LIST page: 500 x 8 KB Pods = 4 MB, well under the server's and our own comfort
@@ -72,6 +83,20 @@ BY_KIND = {
 }  # fmt: skip
 
 
+class Page(NamedTuple):
+    """A part of a list; `version` is that of the whole list."""
+
+    items: Sequence[Document]
+    version: str
+
+
+class Event(NamedTuple):
+    """What a watch tells: ADDED, MODIFIED or DELETED of an object; of a BOOKMARK the object has only a version."""
+
+    change: str
+    document: Document
+
+
 class Cluster(Protocol):
     """What the controller asks of an API server; `Kube` and the shipped fake both are one."""
 
@@ -95,8 +120,11 @@ class Cluster(Protocol):
     async def merge(self, resource: Resource, *, namespace: str, name: str, patch: Document) -> None:
         """JSON merge patch of an object that is not read: for a field whose other values are not ours to know."""
 
-    def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
-        """Every object of the kind, in pages."""
+    def pages(self, resource: Resource, *, selector: str = "", namespace: str = "") -> AsyncIterator[Page]:
+        """Every object of the kind, of one namespace or of all."""
+
+    def watch(self, resource: Resource, *, since: str, selector: str = "", namespace: str = "") -> AsyncIterator[Event]:
+        """What happens after version `since`, until the server ends it in good order; raises Expired where it has forgotten that."""
 
 
 class Kube:
@@ -202,18 +230,43 @@ class Kube:
         path = BY_KIND[document["kind"]].path(meta["namespace"], there)
         return await self._send("PUT" if there else "POST", path, query={"fieldManager": FIELD_MANAGER}, body=document)
 
-    async def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
-        """Every object of the kind, page after page."""
-        query = {"limit": str(PAGE), **({"labelSelector": selector} if selector else {})}
+    async def pages(self, resource: Resource, *, selector: str = "", namespace: str = "") -> AsyncIterator[Page]:
+        """Every object of the kind, page after page: as it is in etcd, not as some cache still knows it."""
+        query = {"limit": str(PAGE), **_selected(selector)}
         while True:
-            page = await self._send("GET", resource.path(), query=query)
-            for item in page.get("items", ()):
-                # The server names the kind once, on the list: each item of a built-in kind comes without.
-                yield {"apiVersion": resource.api, "kind": resource.kind, **item}
-            following = page.get("metadata", {}).get("continue")
+            page = await self._send("GET", resource.path(namespace), query=query)
+            # The server names the kind once, on the list: each item of a built-in kind comes without.
+            items = [{"apiVersion": resource.api, "kind": resource.kind, **item} for item in page.get("items") or ()]
+            yield Page(items, page["metadata"]["resourceVersion"])
+            following = page["metadata"].get("continue")
             if not following:
                 return
             query["continue"] = following
+
+    async def watch(
+        self, resource: Resource, *, since: str, selector: str = "", namespace: str = ""
+    ) -> AsyncIterator[Event]:
+        """One stream of events, line by line."""
+        query = {
+            "watch": "1",
+            "resourceVersion": since,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(random.randint(*WATCH_S)),  # noqa: S311 - nobody must be unable to guess it
+            **_selected(selector),
+        }
+        limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENT_S)
+        async with self._asked("GET", resource.path(namespace), query=query, limit=limit) as answer:
+            if answer.status != 200:
+                _parsed(answer.status, await answer.read(), retry_after=answer.headers.get("Retry-After"))
+            rest = b""
+            async for chunk in answer.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = msgspec.json.decode(line)
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        raise errors.of(int(status.get("code") or 0), status.get("message", ""))
+                    yield Event(event["type"], event["object"])
 
     async def _write(
         self,
@@ -256,26 +309,47 @@ class Kube:
         content_type: str = JSON,
         accept: str = JSON,
     ) -> dict[str, Any]:
-        configuration = self._client.configuration
         headers = {"Accept": accept, "Content-Type": content_type}
+        data = None if body is None else msgspec.json.encode(body)
+        async with self._asked(method, path, query=query, headers=headers, data=data) as answer:
+            text = await answer.read()
+        return _parsed(answer.status, text, retry_after=answer.headers.get("Retry-After"))
+
+    @contextlib.asynccontextmanager
+    async def _asked(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] = MappingProxyType({"Accept": JSON}),
+        data: bytes | None = None,
+        limit: aiohttp.ClientTimeout | None = None,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request, with our credentials; whatever breaks while it is answered is Unreachable."""
+        configuration = self._client.configuration
         # Asked for anew on each request: the client re-reads a rotated ServiceAccount token here.
         if bearer := (await configuration.auth_settings()).get("BearerToken"):
-            headers["Authorization"] = str(bearer["value"])
+            headers = {**headers, "Authorization": str(bearer["value"])}
         url = URL(configuration.host + path + (f"?{urlencode(query)}" if query else ""), encoded=True)
         try:
             async with self._session.request(
                 method,
                 url,
                 headers=headers,
-                data=None if body is None else msgspec.json.encode(body),
+                data=data,
                 proxy=configuration.proxy,
                 server_hostname=configuration.tls_server_name,
+                timeout=limit or self._session.timeout,
             ) as answer:
-                data = await answer.read()
+                yield answer
         except (aiohttp.ClientError, OSError) as error:
             msg = f"the API server did not answer {method} {path}: {error!r}"
             raise errors.Unreachable(msg, code=0) from error
-        return _parsed(answer.status, data, retry_after=answer.headers.get("Retry-After"))
+
+
+def _selected(selector: str) -> dict[str, str]:
+    return {"labelSelector": selector} if selector else {}
 
 
 def _parsed(status: int, data: bytes, *, retry_after: str | None) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from aion.controller import health, watch
 from aion.controller.apply import Applier
 from aion.controller.feed import Feed
 from aion.controller.kube import Cluster
+from aion.controller.listing import WATCHED
 from aion.controller.policy_pointer import BundleFile
 from aion.controller.queue import Queue
 from aion.controller.reconcile import Reconciler
@@ -25,8 +26,7 @@ from aion.controller.workers import Workers
 from aion.sandbox import profiles as shipped
 from aion.telemetry import logs
 
-DRAIN_S = 5.0
-WATCH_ENDS_S = 8.0  # with DRAIN_S and the release of the Lease below the Pod's 20 s
+DRAIN_S = 5.0  # with the release of the Lease below the Pod's 20 s
 
 _log = logs.get("controller")
 
@@ -37,12 +37,13 @@ def installed() -> Mapping[str, str]:
 
 
 class Leading:
-    """Start it, wait for `broken`, then `drain` and `stop`. `started` is set when kopf runs, and has taken the signals for itself."""
+    """Start it, wait for `broken`, then `drain` and `stop`."""
 
     def __init__(self, cluster: Cluster, settings: Settings, *, profiles: Mapping[str, str]) -> None:
         self._store, self._queue = Store(pointer=settings.pointer), Queue[Key]()
         self._feed, self._watches = Feed(self._store, self._queue), Watches()
-        self._sweep = Sweep(cluster, self._store, self._feed, every_s=settings.sweep_s)
+        self._watch = watch.run(cluster, WATCHED, store=self._store, feed=self._feed, watches=self._watches)
+        self._sweep = Sweep(cluster, WATCHED, store=self._store, feed=self._feed, every_s=settings.sweep_s)
         reconciler = Reconciler(
             self._store,
             Applier(cluster, memory=Answers(self._feed, self._watches)),
@@ -52,17 +53,11 @@ class Leading:
             source=BundleFile(settings.policy_file),
         )
         self._workers = Workers(self._queue, reconciler, count=settings.workers, resync_s=settings.resync_s)
-        self._halt = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.started = asyncio.Event()
 
     def start(self) -> None:
-        """Begin. The watch is the last to be made: whatever task is younger than kopf is cancelled by it when it ends."""
-        parts = {
-            "workers": self._work(),
-            "sweep": self._sweeping(),
-            "watch": watch.run(self._feed, self._watches, ready=self.started, stop=self._halt),
-        }
+        """Begin."""
+        parts = {"watch": self._watch, "workers": self._work(), "sweep": self._sweeping()}
         self._tasks = {name: asyncio.create_task(part, name=name) for name, part in parts.items()}
 
     @property
@@ -88,8 +83,6 @@ class Leading:
 
     async def stop(self) -> None:
         """End the watches."""
-        self._halt.set()
-        await asyncio.wait({self._tasks["watch"]}, timeout=WATCH_ENDS_S)
         await _cancelled(*self._tasks.values())
         self._queue.close()
 

@@ -112,9 +112,10 @@ class Store:
             return {view.key, *self._agents()}
         return self._keys(view) | self._neighbours(view, None)
 
-    def uids(self, kind: str) -> frozenset[str]:
-        """What is held of a kind."""
-        return frozenset(self._by_uid[kind])
+    def uids(self, kind: str, namespace: str = "") -> frozenset[str]:
+        """What is held of a kind, in a namespace or everywhere."""
+        held = self._by_uid[kind]
+        return frozenset(uid for uid in held if not namespace or _home(held[uid]) == namespace)
 
     def roots(self) -> tuple[Key, ...]:
         """Every root object."""
@@ -224,6 +225,13 @@ class Store:
             kept.pop(uid, None)
             if not kept:
                 del self._children[view.owner]
+
+
+def _home(view: View) -> str:
+    """The namespace that an object lives in; empty for one that lives in none."""
+    if isinstance(view, RootView):
+        return view.key.namespace
+    return "" if isinstance(view, NodeView | NamespaceView) else view.namespace
 
 
 def named_tools(root: RootView) -> frozenset[str]:

@@ -5,13 +5,14 @@ takes back what was left out, a status that only /status writes, Pods whose spec
 What a server validates is not: schemas, admission and field ownership between managers are for tests against a real one.
 """
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aion.controller import errors
-from aion.controller.kube import BY_KIND, PODS, Document, Resource
+from aion.controller.kube import BY_KIND, PODS, Document, Event, Page, Resource
 
 Object = dict[str, Any]
 
@@ -57,6 +58,9 @@ class FakeCluster:
         self.watchers: list[Callable[[str, Object], None]] = []
         self.fault: Fault = lambda _write, _document: None
         self.deaf = False
+        self._oldest = 0
+        self._history: list[tuple[str, Object]] = []
+        self._streams: list[asyncio.Queue[Event | None]] = []
         self._objects: dict[Place, _Stored] = {}
         self._version = 0
         self._born = 0
@@ -129,13 +133,54 @@ class FakeCluster:
         _merge(stored.body, patch)
         self._changed(stored, before)
 
-    async def list(self, resource: Resource, *, selector: str = "") -> AsyncIterator[Document]:
-        """Every object of the kind that wears the label `selector`."""
+    async def pages(self, resource: Resource, *, selector: str = "", namespace: str = "") -> AsyncIterator[Page]:
+        """Every object of the kind that wears the label `selector`, as one page."""
         name, _, value = selector.partition("=")
-        for place, stored in list(self._objects.items()):
-            worn = stored.body["metadata"].get("labels") or {}
-            if place.kind == resource.kind and (not selector or worn.get(name) == value):
-                yield copy.deepcopy(stored.body)
+        found = [
+            copy.deepcopy(stored.body)
+            for place, stored in self._objects.items()
+            if place.kind == resource.kind
+            and namespace in ("", place.namespace)
+            and (not selector or (stored.body["metadata"].get("labels") or {}).get(name) == value)
+        ]
+        yield Page(found, str(self._version))
+
+    async def watch(
+        self, resource: Resource, *, since: str, selector: str = "", namespace: str = ""
+    ) -> AsyncIterator[Event]:
+        """What happened after `since`, as long as that is remembered, and what happens: until `hang_up`."""
+        if int(since) < self._oldest:
+            raise errors.of(410, f"too old resource version: {since} ({self._oldest})", reason="Expired")
+        name, _, value = selector.partition("=")
+        told: asyncio.Queue[Event | None] = asyncio.Queue()
+
+        def tell(change: str, body: Object) -> None:
+            meta = body["metadata"]
+            worn = not selector or (meta.get("labels") or {}).get(name) == value
+            if body["kind"] == resource.kind and worn and namespace in ("", meta.get("namespace", "")):
+                told.put_nowait(Event(change, body))
+
+        for change, body in self._history:
+            if int(body["metadata"]["resourceVersion"]) > int(since):
+                tell(change, copy.deepcopy(body))
+        self.watchers.append(tell)
+        self._streams.append(told)
+        try:
+            while (event := await told.get()) is not None:
+                yield event
+        finally:
+            self.watchers.remove(tell)
+            self._streams.remove(told)
+
+    def forget(self) -> None:
+        """Compact: no watch can begin at what was before."""
+        self._oldest = self._version
+        self._history.clear()
+
+    def hang_up(self) -> None:
+        """End every watch."""
+        for stream in self._streams:
+            stream.put_nowait(None)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object as it is, or None."""
@@ -230,6 +275,7 @@ class FakeCluster:
         stored.body["metadata"]["resourceVersion"] = str(self._version)
 
     def _tell(self, kind: str, stored: _Stored) -> None:
+        self._history.append((kind, copy.deepcopy(stored.body)))
         if not self.deaf:
             for watcher in self.watchers:
                 watcher(kind, copy.deepcopy(stored.body))

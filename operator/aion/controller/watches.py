@@ -2,7 +2,7 @@
 
 It stands apart because a silent watch and a silent cluster look alike from inside: only something that is known to have changed can tell them apart, and we know
 what we wrote ourselves. That costs no request and no object of its own, and it judges each kind's watch for itself. A kind that we never write (nodes) or that nothing
-happens to is left to kopf, which reconnects a stream without bookmarks, and to the sweep: what that finds is written about, and the write then owes an event. It must never call a watch dead for being slow: one event
+happens to is left to its reflector, which takes up a stream without bookmarks anew, and to the sweep: what that finds is written about, and the write then owes an event. It must never call a watch dead for being slow: one event
 of the kind after the write, whichever it is, clears it.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 from aion.controller import metrics
 from aion.controller.feed import Feed
-from aion.controller.sealed import Document
+from aion.controller.views import Document
 
 SILENT_S = 180.0
-"""How long a watch may owe an event: kopf's own remedy, a new connection after 70 s of silence, comes first, twice."""
+"""How long a watch may owe an event: the reflector's own remedy, a new connection after 75 s of silence, comes first, twice."""
 
 
 class Watches:

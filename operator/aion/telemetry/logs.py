@@ -1,7 +1,7 @@
 """Logs: one JSON object a line on standard output, with the keys that log queries rely on.
 
 Apart so that every process writes the same keys: `ts level event tenant agent syscall decision audit_id trace_id span_id
-policy revision`, and whatever else an event has to say. The standard library's `logging` (uvicorn, aiohttp, kopf) goes
+policy revision`, and whatever else an event has to say. The standard library's `logging` (uvicorn, aiohttp) goes
 through the same renderer. It must never be called on the path of a syscall that succeeds, and never be given a secret
 or a body.
 """

@@ -7,12 +7,13 @@ from aion.api import policy
 from aion.controller.apply import Applier
 from aion.controller.binding import Held
 from aion.controller.feed import Feed
+from aion.controller.listing import WATCHED
 from aion.controller.queue import Queue
 from aion.controller.reconcile import Reconciler
 from aion.controller.settings import Settings
 from aion.controller.sources import Sources
 from aion.controller.store import Store
-from aion.controller.sweep import SWEPT, Sweep
+from aion.controller.sweep import Sweep
 from aion.controller.testing import FakeCluster
 from aion.controller.views import Key
 from aion.controller.workers import Workers
@@ -87,7 +88,7 @@ class World:
         self.store = Store(pointer=self.settings.pointer)
         self.queue = Queue[Key]()
         self.feed = Feed(self.store, self.queue)
-        self.sweep = Sweep(self.cluster, self.store, self.feed, every_s=600)
+        self.sweep = Sweep(self.cluster, WATCHED, store=self.store, feed=self.feed, every_s=600)
         self.feed.synced.set()
         self.now = NOW
         self.held = held
@@ -108,11 +109,12 @@ class World:
         self.passes = 0
 
     def _watch(self, kind, document):
-        if document["kind"] not in {resource.kind for resource, _ in SWEPT}:
+        if document["kind"] not in {each.resource.kind for each in WATCHED}:
             return
-        if kind != "DELETED":
+        if kind == "DELETED":
+            self.feed.gone(document["kind"], document["metadata"]["uid"])
+        else:
             self.feed.seen(document)
-        self.feed.told(kind, document)
 
     async def settle(self, limit=200):
         """Work until nothing waits; what is delayed is left to `later`."""

@@ -98,9 +98,9 @@ async def test_lists_follow_the_selector_and_give_copies():
     cluster = FakeCluster()
     await cluster.apply(pod())
     cluster.person_applies(node())
-    listed = [each async for each in cluster.list(kube.PODS, selector="app=x")]
-    listed[0]["spec"].clear()
-    assert [each async for each in cluster.list(kube.PODS, selector="app=y")] == []
+    (page,) = [each async for each in cluster.pages(kube.PODS, selector="app=x")]
+    page.items[0]["spec"].clear()
+    assert [each.items async for each in cluster.pages(kube.PODS, selector="app=y")] == [[]]
     assert cluster.get("Pod", "team", "p")["spec"]
 
 
@@ -125,3 +125,16 @@ async def test_a_deaf_cluster_changes_unseen():
 async def test_an_unknown_kind_is_not_found():
     with pytest.raises(errors.NotFound):
         await FakeCluster().apply({"kind": "Gadget", "metadata": {"name": "x"}})
+
+
+async def test_a_watch_tells_what_came_after_its_version_and_a_forgotten_one_is_refused():
+    cluster = FakeCluster()
+    await cluster.apply(pod())
+    (page,) = [each async for each in cluster.pages(kube.PODS)]
+    cluster.deleted("Pod", "team", "p")
+    stream = cluster.watch(kube.PODS, since=page.version)
+    assert (await anext(stream)).change == "DELETED"
+    await stream.aclose()
+    cluster.forget()
+    with pytest.raises(errors.Expired):
+        await anext(cluster.watch(kube.PODS, since=page.version))

@@ -7,6 +7,7 @@ from controller_world import World, agent, node
 
 from aion.controller import errors, metrics
 from aion.controller.feed import Feed
+from aion.controller.listing import WATCHED
 from aion.controller.queue import Priority, Queue
 from aion.controller.store import Store
 from aion.controller.sweep import Sweep
@@ -25,31 +26,11 @@ def parts():
     return Feed(Store(), queue), queue
 
 
-async def test_what_is_listed_at_the_start_waits_behind_what_happens_live(parts):
+async def test_what_a_list_shows_waits_behind_what_happens_live(parts):
     feed, queue = parts
-    feed.seen(document())
-    assert queue._dirty[Key("Agent", "team", "a")] is Priority.RESYNC
-    feed.told(None, document())
-    assert feed.synced.is_set()
+    feed.seen(document(), Priority.RESYNC)
     feed.seen(document("b", "u-b"))
     assert (await queue.get()).name == "b"
-
-
-async def test_a_second_listing_asks_for_a_sweep_and_the_first_does_not(parts):
-    feed, _ = parts
-    feed.told(None, document())
-    feed.told("MODIFIED", document())
-    assert not feed.relisted.is_set()
-    feed.told(None, document())
-    assert feed.relisted.is_set()
-
-
-async def test_an_object_that_only_lived_between_two_listings_is_no_relist(parts):
-    feed, _ = parts
-    feed.told("ADDED", document())
-    feed.told("DELETED", document())
-    feed.told(None, document(uid="another"))
-    assert not feed.relisted.is_set()
 
 
 async def test_a_deletion_wakes_the_root(parts):
@@ -57,7 +38,7 @@ async def test_a_deletion_wakes_the_root(parts):
     feed.seen(document())
     await queue.get()
     queue.done(Key("Agent", "team", "a"))
-    feed.told("DELETED", document())
+    feed.gone("Agent", "u-a")
     assert (await asyncio.wait_for(queue.get(), 1)).name == "a"
 
 
@@ -79,75 +60,57 @@ async def test_a_sweep_finds_what_was_changed_made_and_deleted_unseen():
     await world.applies(agent(priority=9), agent("c"))
     world.cluster.deleted("Agent", "team", "b")
     world.cluster.deaf = False
-    assert await world.sweep.once("test") >= 3
+    assert await world.sweep.once() >= 3
     await world.settle()
     assert world.told(name="c")["reason"] == "Creating"
     assert Key("Agent", "team", "b") not in world.store.roots()
     assert world.object()["status"]["observedGeneration"] == 2
-    assert await world.sweep.once("test") == 0
+    assert await world.sweep.once() == 0
 
 
 async def test_a_pod_born_while_the_list_runs_is_not_taken_for_a_deleted_one():
     world = World()
     await world.applies(node())
-    whole = world.cluster.list
+    whole = world.cluster.pages
 
-    async def slow(resource, *, selector=""):
-        listed = [document async for document in whole(resource, selector=selector)]
+    async def slow(resource, **more):
+        listed = [page async for page in whole(resource, **more)]
         if resource.kind == "Agent":
             await world.applies(agent())  # born after the list was taken, told by the watch
-        for document in listed:
-            yield document
+        for page in listed:
+            yield page
 
-    world.cluster.list = slow
-    assert await world.sweep.once("test") == 0
+    world.cluster.pages = slow
+    assert await world.sweep.once() == 0
     assert Key("Agent", "team", "a") in world.store.roots()
 
 
 def idle_sweep(cluster, *, every_s):
     store = Store()
-    return Sweep(cluster, store, Feed(store, Queue()), every_s=every_s)
+    return Sweep(cluster, WATCHED, store=store, feed=Feed(store, Queue()), every_s=every_s)
 
 
-async def test_relists_in_a_burst_are_one_sweep(monkeypatch):
-    monkeypatch.setattr("aion.controller.sweep.SETTLE_S", 0.01)
-    count = metrics.SWEEPS.labels("relist")._value.get
-    before = count()
-    sweep = idle_sweep(FakeCluster(), every_s=60)
-    running = asyncio.create_task(sweep.run())
-    for _ in range(20):
-        sweep._feed.relisted.set()
-    await asyncio.sleep(0.1)
-    running.cancel()
-    assert count() == before + 1
-
-
-async def test_without_being_asked_a_sweep_comes_by_itself():
+async def test_a_sweep_comes_by_itself():
     count = metrics.SWEEPS.labels("period")._value.get
     before = count()
-    sweep = idle_sweep(FakeCluster(), every_s=0.01)
-    running = asyncio.create_task(sweep.run())
+    running = asyncio.create_task(idle_sweep(FakeCluster(), every_s=0.01).run())
     await asyncio.sleep(0.1)
     running.cancel()
     assert count() > before
 
 
-async def test_a_sweep_that_failed_is_tried_again(monkeypatch):
-    monkeypatch.setattr("aion.controller.sweep.SETTLE_S", 0.0)
-    monkeypatch.setattr("aion.controller.sweep.RETRY_S", 0.01)
+async def test_a_sweep_that_failed_is_tried_again():
     cluster, tries = FakeCluster(), []
-    whole = cluster.list
+    whole = cluster.pages
 
-    def failing_once(resource, *, selector=""):
+    def failing_once(resource, **more):
         tries.append(resource)
         if len(tries) == 1:
             raise errors.of(503, "away")
-        return whole(resource, selector=selector)
+        return whole(resource, **more)
 
-    cluster.list = failing_once
-    sweep = idle_sweep(cluster, every_s=60)
-    running = asyncio.create_task(sweep.run())
-    sweep._feed.relisted.set()
+    cluster.pages = failing_once
+    running = asyncio.create_task(idle_sweep(cluster, every_s=0.01).run())
     await asyncio.sleep(0.1)
     running.cancel()
     assert len(tries) > 1

@@ -68,14 +68,37 @@ async def test_a_list_follows_its_pages(rim, namespace, monkeypatch):
     monkeypatch.setattr(kube, "PAGE", 2)
     for n in range(5):
         await rim.apply(account(namespace, name=f"a{n}", batch=namespace))
-    listed = [doc["metadata"]["name"] async for doc in rim.list(kube.SERVICE_ACCOUNTS, selector=f"batch={namespace}")]
-    assert sorted(listed) == [f"a{n}" for n in range(5)]
+    pages = [page async for page in rim.pages(kube.SERVICE_ACCOUNTS, selector=f"batch={namespace}")]
+    assert sorted(each["metadata"]["name"] for page in pages for each in page.items) == [f"a{n}" for n in range(5)]
+    assert len(pages) == 3
+    assert len({page.version for page in pages}) == 1
+
+
+async def test_a_list_may_be_of_one_namespace(rim, namespace):
+    await rim.apply(account(namespace))
+    (page,) = [page async for page in rim.pages(kube.SERVICE_ACCOUNTS, namespace=namespace)]
+    assert [each["metadata"]["name"] for each in page.items] == ["agent-a"]
 
 
 async def test_a_listed_object_names_its_kind_though_the_server_names_it_once(rim, namespace):
     await rim.apply(account(namespace, batch=namespace))
-    (listed,) = [document async for document in rim.list(kube.SERVICE_ACCOUNTS, selector=f"batch={namespace}")]
+    (page,) = [page async for page in rim.pages(kube.SERVICE_ACCOUNTS, selector=f"batch={namespace}")]
+    (listed,) = page.items
     assert (listed["apiVersion"], listed["kind"]) == ("v1", "ServiceAccount")
+
+
+async def test_a_watch_tells_what_happens_after_a_list(rim, namespace):
+    (page,) = [page async for page in rim.pages(kube.SERVICE_ACCOUNTS, namespace=namespace)]
+    made = await rim.apply(account(namespace))
+    where = {"namespace": namespace, "name": "agent-a"}
+    await rim.delete(kube.SERVICE_ACCOUNTS, **where, uid=made["metadata"]["uid"])
+    stream = rim.watch(kube.SERVICE_ACCOUNTS, since=page.version, namespace=namespace)
+    told = [await anext(stream), await anext(stream)]
+    await stream.aclose()
+    assert [(each.change, each.document["metadata"]["name"]) for each in told] == [
+        ("ADDED", "agent-a"),
+        ("DELETED", "agent-a"),
+    ]
 
 
 async def test_applying_at_a_version_is_a_compare_and_swap(rim, namespace):

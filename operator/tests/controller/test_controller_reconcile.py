@@ -71,7 +71,7 @@ async def test_an_idle_controller_writes_nothing_though_it_looks_again():
     world.cluster.writes.clear()
     for _ in range(5):
         await world.later(700)
-    assert await world.sweep.once("test") == 0
+    assert await world.sweep.once() == 0
     assert world.cluster.writes == []
 
 
@@ -277,7 +277,7 @@ async def test_a_deletion_that_the_watch_lost_is_healed_by_a_sweep():
     world.cluster.deaf = False
     await world.settle()
     assert world.pods() == ()
-    assert await world.sweep.once("relist") == 1
+    assert await world.sweep.once() == 1
     await world.settle()
     assert len(world.pods()) == 1
 

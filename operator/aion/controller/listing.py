@@ -1,0 +1,71 @@
+"""LIST one kind, and compare it with what is remembered: what is there is seen, what is not there any more is gone.
+
+Apart because two need it alike: a watch that begins, or begins again where the server has forgotten what happened in between, and the sweep beneath the
+watches. A watch alone never says what was deleted while it was away. It must never take an object for deleted that was born while the list ran.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from aion.api import labels
+from aion.controller import kube, metrics
+from aion.controller.feed import Feed
+from aion.controller.kube import Cluster, Resource
+from aion.controller.queue import Priority
+from aion.controller.store import Store
+
+
+class Watched(NamedTuple):
+    """What is followed of one kind: those that wear `selector`, in `namespace` or everywhere."""
+
+    resource: Resource
+    selector: str = ""
+    namespace: str = ""
+
+
+class Compared(NamedTuple):
+    """What a list has shown: how many changes nobody had told, and the version from which a watch goes on."""
+
+    healed: int
+    version: str
+
+
+WATCHED: tuple[Watched, ...] = (
+    Watched(kube.AGENTS),
+    Watched(kube.TOOLS),
+    Watched(kube.POLICIES),
+    Watched(kube.NODES),
+    Watched(kube.PODS, labels.SELECTOR),
+    Watched(kube.DEPLOYMENTS, labels.SELECTOR),
+    Watched(kube.SERVICES, labels.SELECTOR),
+    Watched(kube.SERVICE_ACCOUNTS, labels.SELECTOR),
+    Watched(kube.TENANTS),
+    Watched(kube.NAMESPACES),
+    Watched(kube.NETWORK_POLICIES, labels.SELECTOR),
+    Watched(kube.DISRUPTION_BUDGETS, labels.SELECTOR),
+    Watched(kube.QUOTAS, labels.SELECTOR),
+    Watched(kube.LIMIT_RANGES, labels.SELECTOR),
+)
+"""Everything that a plan looks at, but for the files that Agents name."""
+
+
+async def compare(cluster: Cluster, watched: Watched, *, store: Store, feed: Feed) -> Compared:
+    """List page by page, so that the objects never lie in memory all at once; raises KubeError."""
+    kind = watched.resource.kind
+    known = store.uids(kind, watched.namespace)  # before the list: what is born during it is not taken for deleted
+    listed: set[str] = set()
+    healed, version = 0, ""
+    async for page in cluster.pages(watched.resource, selector=watched.selector, namespace=watched.namespace):
+        version = page.version
+        for document in page.items:
+            listed.add(document["metadata"]["uid"])
+            healed += feed.seen(document, Priority.RESYNC)
+    healed += sum(feed.gone(kind, uid) for uid in missing(known, listed))
+    if known:
+        metrics.HEALED.labels(kind).inc(healed)
+    return Compared(healed, version)
+
+
+def missing(known: Iterable[str], listed: set[str]) -> list[str]:
+    """What is remembered, and is not there any more."""
+    return [uid for uid in known if uid not in listed]
