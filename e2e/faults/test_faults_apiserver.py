@@ -71,7 +71,9 @@ def test_a_deletion_that_the_watch_has_lost_stays_lost_where_a_list_is_not_compa
         lambda: world.one(team, "pods") is None and served(world, team, "later"), what="the watches' return", within=60
     )
     time.sleep(3)
-    assert world.settled(team) == "lost: pods of ['a']", "if this heals, the server tells deletions now, and the comparison may go"
+    assert world.settled(team) == "lost: pods of ['a']", (
+        "if this heals, the server tells deletions now, and the comparison may go"
+    )
     assert run.process.poll() is None
 
 
