@@ -24,6 +24,7 @@ class ToolGrant(msgspec.Struct, frozen=True, kw_only=True):
     capabilities_required: tuple[str, ...] = ()
     idempotent: bool = False
     timeout_ms: int = 30_000
+    description: str = ""
 
 
 class FetchRule(msgspec.Struct, frozen=True):

@@ -99,4 +99,5 @@ def _tool(tool: Tool) -> grant.ToolGrant:
         capabilities_required=tuple(sorted(tool.spec.capabilities_required)),
         idempotent=tool.spec.idempotent,
         timeout_ms=tool.spec.timeout_ms,
+        description=tool.spec.description,
     )

@@ -99,6 +99,8 @@ class ToolSpec(Shape):
 
     tool_name: ToolName | None = None
     """What agents call it, as in `{"tool": "web_search"}`; `metadata.name` where nothing is said."""
+    description: Annotated[str, Field(max_length=2048)] = ""
+    """What it does and when to use it, for the model that chooses among tools: MCP clients are given it with the schemas."""
     version: fields.SemVer
     """The tool's own version, semantic. It stands in every answer's engine, such as `tooling/web_search@1.2.0`."""
     image: fields.ImageRef | None = None

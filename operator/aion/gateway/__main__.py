@@ -18,6 +18,7 @@ import uvloop
 from aion import __version__
 from aion.api import channel as frames
 from aion.api import syscall
+from aion.dialects.mcp import Mcp
 from aion.gateway import listeners, settings
 from aion.gateway.admission import Admission
 from aion.gateway.agentface import AgentFace
@@ -63,6 +64,8 @@ async def serve(given: Settings) -> None:
         metrics=metrics.SyscallMetrics(registry, syscall.NAMES),
         tracer=tracer,
     )
+    caller = Caller(given.tenant, given.agent_id)
+    mcp = Mcp(router, standing=lambda who: door.standing(who, who.agent_id))
     tidying: set[asyncio.Task[None]] = set()
 
     def granted(frame: frames.Granted) -> None:
@@ -84,7 +87,7 @@ async def serve(given: Settings) -> None:
     )
     server = Server()
     peers = Known(frozenset({given.agent_uid, os.getuid()}))
-    agent_face = AgentFace(router, door=door, admission=admission, caller=Caller(given.tenant, given.agent_id))
+    agent_face = AgentFace(router, door=door, admission=admission, caller=caller, faces=[mcp])
     pod_face = PodFace(admission, registry)
     for name, socket in sockets.items():
         await server.listen(socket, pod_face if name == listeners.POD else agent_face, peers=peers)
@@ -101,6 +104,7 @@ async def serve(given: Settings) -> None:
             await admission.gone.wait()
     admission.stopped.set()
     await server.close(within_s=CUT_S)
+    await mcp.close()
     if not await channel.drain(within_s=DRAIN_S):
         _log.warning("audit.left", bytes=journal.pending_bytes, path=given.journal)
     talking.cancel()

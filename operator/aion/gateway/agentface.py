@@ -1,4 +1,4 @@
-"""What the agent sees: `POST /v1/syscall/{name}`, and `GET /v1/admit` for its launcher.
+"""What the agent sees: `POST /v1/syscall/{name}`, the dialects it speaks already, and `GET /v1/admit` for its launcher.
 
 Apart from `podface` because the two are served on different sockets to different people. The syscall path is the hot
 one: no framework, no task, no log on success. It must never answer a syscall but through the router, so that nothing is
@@ -6,8 +6,11 @@ done without a record.
 """
 
 import asyncio
+from collections.abc import Iterable
 
 from aion.api import errors, syscall
+from aion.dialects import rim
+from aion.dialects.wire import Face
 from aion.gateway import asgi
 from aion.gateway.admission import Admission
 from aion.gateway.asgi import JSON, Receive, Scope, Send
@@ -23,8 +26,11 @@ _CUT = len(PREFIX)
 class AgentFace:
     """The app of the agent's sockets."""
 
-    def __init__(self, router: Router, *, door: Door, admission: Admission, caller: Caller) -> None:
+    def __init__(
+        self, router: Router, *, door: Door, admission: Admission, caller: Caller, faces: Iterable[Face] = ()
+    ) -> None:
         self._router = router
+        self._dialects = rim.Rim(faces)
         self._door = door
         self._admission = admission
         self._caller = caller
@@ -39,13 +45,19 @@ class AgentFace:
             await send({"type": "http.response.body", "body": reply.body})
         elif path == ADMIT:
             await self._admit(receive, send)
+        elif (face := self._dialects.at(path)) is not None:
+            await rim.serve(face, scope, receive, send, caller=self._caller, read=self._read)
         else:
-            error = errors.NoSuchSyscall(f"got {scope['method']} {path[:80]}, expected POST {PREFIX}<name>")
+            served = ", ".join([f"POST {PREFIX}<name>", *self._dialects.paths])
+            error = errors.NoSuchSyscall(f"got {scope['method']} {path[:80]}, expected {served}")
             await asgi.answer(send, error.http_status, syscall.failure(error, syscall.Usage(), ""))
+
+    async def _read(self, receive: Receive) -> bytes:
+        return await asgi.body(receive, most=self._door.max_body_bytes)
 
     async def _syscall(self, name: str, receive: Receive) -> Reply:
         try:
-            request = await asgi.body(receive, most=self._door.max_body_bytes)
+            request = await self._read(receive)
         except errors.SyscallError as unread:
             return self._router.refuse(name, self._caller, unread)
         return await self._router.handle(name, request, self._caller)
