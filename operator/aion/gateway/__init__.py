@@ -1,8 +1,8 @@
 """The sidecar process: the only door of an agent.
 
 Files, in the order a syscall meets them: `listeners` (sockets that were open before Python was) -> `serving` (HTTP on
-them) -> `peers` (whose process is at the other end) -> `agentface` (raw ASGI, by `asgi`) -> the router of
-`aion.syscalls`, which asks `door` (by which grant) and signs for tools with `keys`. Beside it: `podface` for kubelet and
+them) -> `peers` (whose process is at the other end) -> `agentface` (raw ASGI, by `asgi`; what is no syscall of ours goes
+through `aion.dialects`) -> the router of `aion.syscalls`, which asks `door` (by which grant) and signs for tools with `keys`. Beside it: `podface` for kubelet and
 Prometheus, `admission` (when the agent may begin, and whether it lives), `channel` (grants down from the kernel, audit
 up). `settings` and `__main__` assemble.
 

@@ -138,7 +138,9 @@ class Router:
         except errors.SyscallError as error:
             return self._refuse(call, error)
         except asyncio.CancelledError:
-            self._refuse(call, errors.Unavailable("nobody waits for the answer: the caller left, or the process is stopping"))
+            self._refuse(
+                call, errors.Unavailable("nobody waits for the answer: the caller left, or the process is stopping")
+            )
             raise
         except Exception:  # noqa: BLE001 - the outermost loop of a call: a bug is answered and recorded like any failure
             return self._refuse(call, _broke(call))

@@ -21,9 +21,7 @@ BOTH = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 def a_stage(act=echo) -> Stage:
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "additionalProperties": False}
-    return Stage(
-        testing.granted(tools=[testing.a_tool(schema=schema), testing.a_tool("gpu_tool", needs=["gpu"])]), act
-    )
+    return Stage(testing.granted(tools=[testing.a_tool(schema=schema), testing.a_tool("gpu_tool", needs=["gpu"])]), act)
 
 
 @asynccontextmanager

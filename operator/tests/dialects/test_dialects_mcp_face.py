@@ -35,7 +35,9 @@ async def modern(stage: Stage, method: str, ident: int = 1, **params: Any) -> tu
     return await send(stage, message, **headers)
 
 
-async def legacy(stage: Stage, method: str, ident: int | None = 1, session: str = "s", **params: Any) -> tuple[int, Any]:
+async def legacy(
+    stage: Stage, method: str, ident: int | None = 1, session: str = "s", **params: Any
+) -> tuple[int, Any]:
     message = {"jsonrpc": "2.0", "method": method, "params": params} | ({} if ident is None else {"id": ident})
     return await send(stage, message, **{"mcp-protocol-version": "2025-11-25", "mcp-session-id": session})
 

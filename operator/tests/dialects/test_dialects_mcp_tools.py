@@ -65,7 +65,9 @@ def test_no_client_is_made_to_copy_an_argument_into_a_header():
         },
         "allOf": [{"properties": {"other": {"x-mcp-header": "Other"}}}],
     }
-    (listed,) = mcp_tools.listed(rights.of(testing.granted(syscalls=["tool.invoke"], tools=[testing.a_tool(schema=schema)])))
+    (listed,) = mcp_tools.listed(
+        rights.of(testing.granted(syscalls=["tool.invoke"], tools=[testing.a_tool(schema=schema)]))
+    )
     assert listed["inputSchema"] == {
         "properties": {
             "region": {"type": "string"},
@@ -111,7 +113,12 @@ def test_a_result_that_is_content_already_goes_out_as_it_is():
 
 @pytest.mark.parametrize(
     "result",
-    [b'{"content": "page"}', b'{"content": [{"type": "image"}]}', b'{"content": [], "pages": 3}', b'{"content": [{"type": "video"}]}'],
+    [
+        b'{"content": "page"}',
+        b'{"content": [{"type": "image"}]}',
+        b'{"content": [], "pages": 3}',
+        b'{"content": [{"type": "video"}]}',
+    ],
 )
 def test_a_result_that_only_looks_like_content_is_structured(result: bytes):
     assert done(result)["structuredContent"] == json.loads(result)

@@ -68,7 +68,9 @@ async def test_what_is_served_nowhere_is_told_what_is():
     assert "/recited" in said["error"]["message"]
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1.evil.example", "null", "http://[", "file://"])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "http://127.0.0.1.evil.example", "null", "http://[", "file://"]
+)
 async def test_a_page_of_another_origin_is_refused(origin: str):
     face = Recited()
     async with Stage(testing.granted()).served(face) as port:
@@ -76,7 +78,9 @@ async def test_a_page_of_another_origin_is_refused(origin: str):
     assert face.asked == []
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8010", "127.0.0.1.evil.example", "127.0.0.1@evil.example", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8010", "127.0.0.1.evil.example", "127.0.0.1@evil.example", ""]
+)
 async def test_a_name_that_was_made_to_resolve_to_this_machine_is_refused(host: str):
     async with Stage(testing.granted()).served(Recited()) as port:
         assert await post(port, Host=host) == (403, "E_POLICY")
