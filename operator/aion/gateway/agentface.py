@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Iterable
 
 from aion.api import errors, syscall
-from aion.dialects import rim
+from aion.dialects import rim, streaming
 from aion.dialects.wire import Face
 from aion.gateway import asgi
 from aion.gateway.admission import Admission
@@ -17,6 +17,7 @@ from aion.gateway.asgi import JSON, Receive, Scope, Send
 from aion.gateway.door import Door
 from aion.syscalls.call import Caller
 from aion.syscalls.router import Reply, Router
+from aion.syscalls.stream import Stream
 
 PREFIX = "/v1/syscall/"
 ADMIT = "/v1/admit"
@@ -40,6 +41,9 @@ class AgentFace:
         path: str = scope["path"]
         if path.startswith(PREFIX) and scope["method"] == "POST":
             reply = await self._syscall(path[_CUT:], receive)
+            if isinstance(reply, Stream):
+                await streaming.write(reply, streaming.AionWriter(), receive=receive, send=send)
+                return
             headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
             await send({"type": "http.response.body", "body": reply.body})
@@ -55,12 +59,12 @@ class AgentFace:
     async def _read(self, receive: Receive) -> bytes:
         return await asgi.body(receive, most=self._door.max_body_bytes)
 
-    async def _syscall(self, name: str, receive: Receive) -> Reply:
+    async def _syscall(self, name: str, receive: Receive) -> Reply | Stream:
         try:
             request = await self._read(receive)
         except errors.SyscallError as unread:
             return self._router.refuse(name, self._caller, unread)
-        return await self._router.handle(name, request, self._caller)
+        return await self._router.serve(name, request, self._caller)
 
     async def _admit(self, receive: Receive, send: Send) -> None:
         """Let the agent's process begin, and stay until it ends: the launcher keeps this connection through exec."""
