@@ -204,7 +204,7 @@ class Scripted:
 class ScriptedPieces:
     """A stream.Pieces: brings what it is given (an error is raised), waits where it is given an Event, counts each byte or word as a token.
 
-    Each token costs one micro-USD. `closed` says how often it was let go.
+    Each token costs one micro-USD. `closed` says how often it was let go, `comes` what is still to come.
     """
 
     def __init__(
@@ -218,7 +218,7 @@ class ScriptedPieces:
         self.model, self.backend = "scripted-1", "scripted"
         self.closed = 0
         self._call = call
-        self._pieces = list(pieces)
+        self.comes = list(pieces)
         self._seen = 0
         self._waits: asyncio.Future[None] | None = None
 
@@ -229,8 +229,8 @@ class ScriptedPieces:
 
     async def next(self) -> bytes | generation.Chunk | None:
         """What comes next."""
-        while self._pieces and not self.closed:
-            piece = self._pieces.pop(0)
+        while self.comes and not self.closed:
+            piece = self.comes.pop(0)
             if isinstance(piece, asyncio.Event):
                 await self._until(piece)
             elif isinstance(piece, Exception):

@@ -178,6 +178,7 @@ def test_however_streams_end_nothing_stays_reserved_and_each_has_one_record(step
         handler = ScriptedStream(*[Chunk(text="x")] * 3, price=10)
         stage = Stage(handler, grants=(granted(budget_micro_usd=45),))
         open_streams: dict[int, Stream] = {}
+        scripts: dict[int, testing.ScriptedPieces] = {}
         asked = 0
         for at, step in steps:
             if at not in open_streams or open_streams[at].ended:
@@ -186,12 +187,12 @@ def test_however_streams_end_nothing_stays_reserved_and_each_has_one_record(step
                 if isinstance(reply, Reply):
                     assert reply.status == 402
                     continue
-                open_streams[at] = reply
+                open_streams[at], scripts[at] = reply, handler.begun[-1]
             stream = open_streams[at]
             if step == "take":
                 await anext(stream, None)
             elif step == "fail":
-                handler.begun[-1]._pieces.insert(0, errors.UpstreamFailed("gone"))
+                scripts[at].comes.insert(0, errors.UpstreamFailed("gone"))
                 with contextlib.suppress(errors.UpstreamFailed):
                     await anext(stream, None)
             else:
