@@ -81,7 +81,7 @@ def definition(kind: type[meta.Kind]) -> dict[str, Any]:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [_column(column) for column in kind.columns],
+                    "additionalPrinterColumns": [_column(column) for column in _ordered(kind.columns)],
                     "schema": {"openAPIV3Schema": root(kind)},
                 }
             ],
@@ -112,6 +112,11 @@ def root(kind: type[meta.Kind]) -> dict[str, Any]:
         made[shape.VALIDATIONS] = rules
     frame = {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
     return {**made, "properties": {**frame, **parts}}
+
+
+def _ordered(columns: tuple[meta.Column, ...]) -> list[meta.Column]:
+    """Those of `-o wide` come last, as with the kinds of Kubernetes itself."""
+    return sorted(columns, key=lambda column: column.priority)
 
 
 def _column(column: meta.Column) -> dict[str, Any]:

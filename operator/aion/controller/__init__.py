@@ -13,7 +13,8 @@ The files, in the order in which an event meets them:
     plan_agent        what should exist for an Agent      plan_tool, plan_tenant, policy_pointer    … for the other kinds
     rotation          when a tenant gets another key
     render_agent      how a Pod looks                     render_tool, render_tenant, sealed          … a Tool's; what all have in common
-    diagnosis         why a Pod is not ready              refusals  what the API server's no means
+    diagnosis         why a Pod is not ready              disruption  what took away one that was
+    refusals          what the API server's no means
     conditions_agent  what to say about it                conditions_tool, binding, readiness    … and in which words
     plan              the hand-over, as data
 

@@ -34,6 +34,9 @@ _NO_IMAGE = frozenset(
         "RegistryUnavailable",
     }
 )
+_ABSENT = re.compile(r"\b(configmap|secret)\b", re.IGNORECASE)
+"""As the kubelet says it: `secret "x" not found`, `couldn't find key y in ConfigMap team/x`."""
+
 _LAUNCHER = re.compile(r"^aion-launch: (.+)$", re.MULTILINE)
 _LAUNCHER_CODES = frozenset({64, 126, 127})  # wrong usage, cannot run, not found
 _TIMED_OUT = 124
@@ -160,13 +163,6 @@ def _unmounted(pod: PodView, *, config_map: str) -> Finding:
     )
 
 
-def failed(pod: PodView) -> Finding:
-    """The Pod ended as a whole: evicted, refused by its kubelet, or its node shut down."""
-    cause = ": ".join(part for part in (pod.reason, pod.message) if part) or "no reason was given"
-    where = f" on node {pod.node}" if pod.node else ""
-    return Finding(conditions.POD_FAILED, f"Pod {pod.name} ended{where} ({cause}). It is replaced.")
-
-
 def when(timestamp: str) -> datetime:
     """A Kubernetes timestamp as a time; raises ValueError."""
     return datetime.fromisoformat(timestamp).astimezone(UTC)
@@ -196,9 +192,10 @@ def _waiting(view: ContainerView) -> Finding | None:
     if "seccomp" in view.message and "profile" in view.message:
         said = f"The node has lost the seccomp profile of container `{view.name}`: {_clause(view.message)}. DaemonSet aion-node brings it back."
         return Finding(conditions.PROFILE_NOT_ON_NODE, said)
-    if view.reason == "CreateContainerConfigError" and "configmap" in view.message.lower():
-        said = f"{view.message[:1].upper()}{view.message[1:]}. Create it: the Pod then starts by itself."
-        return Finding(conditions.SOURCE_NOT_FOUND, said, stuck=True)
+    if view.reason == "CreateContainerConfigError" and (absent := _ABSENT.search(view.message)):
+        reason = conditions.SECRET_NOT_FOUND if absent[1].lower() == "secret" else conditions.SOURCE_NOT_FOUND
+        said = f"Container `{view.name}` waits: {_clause(view.message)}. Create it: the Pod then starts by itself."
+        return Finding(reason, said, stuck=True)
     if view.reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"):
         said = f"Container `{view.name}` cannot be started: {view.message or view.reason}"
         return Finding(conditions.POD_FAILED, said, stuck=True)

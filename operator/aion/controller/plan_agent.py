@@ -18,7 +18,7 @@ from datetime import datetime
 
 from aion.api import conditions
 from aion.api.agent import Agent
-from aion.controller import accept, binding, conditions_agent, diagnosis, outcome, render_agent
+from aion.controller import accept, binding, conditions_agent, diagnosis, disruption, outcome, render_agent
 from aion.controller.accept import Refusal
 from aion.controller.binding import Held
 from aion.controller.conditions_agent import Standing
@@ -100,15 +100,14 @@ def _accepted(
         apply.append(wanted)
         finding = Finding(conditions.CREATING, f"Pod {name} is being created.")
     elif current.deleting:
-        said = f"Pod {name} is being stopped, and made again once it has gone."
-        finding = Finding(conditions.TERMINATING, said)
+        finding = disruption.ending(current, nodes=seen.nodes)
     elif current.phase in ("Failed", "Succeeded"):
-        finding, again = diagnosis.failed(current), _pause(current, failures, now=now)
+        finding, again = disruption.failed(current), _pause(current, failures, now=now)
         delete = () if again else (current,)
     elif current.ready:
         finding = None
     else:
-        finding = diagnosis.blocking(current, names=("gateway", "agent"))
+        finding = disruption.lost(current, nodes=seen.nodes) or diagnosis.blocking(current, names=("gateway", "agent"))
         finding = finding or diagnosis.placement(current, needs=needs, nodes=seen.nodes)
         if finding is None:
             finding, again = diagnosis.starting(current, config_map=recipe.config_map, now=now)

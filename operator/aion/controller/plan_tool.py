@@ -12,7 +12,7 @@ from datetime import datetime
 from aion.api import conditions, labels
 from aion.api.shape import InvalidManifest
 from aion.api.tool import Tool
-from aion.controller import accept, conditions_tool, diagnosis, outcome, refusals, render_tool
+from aion.controller import accept, conditions_tool, diagnosis, disruption, outcome, refusals, render_tool
 from aion.controller.accept import Refusal
 from aion.controller.conditions_tool import Standing
 from aion.controller.diagnosis import Finding, Needs
@@ -45,7 +45,10 @@ def plan(seen: Observed, *, settings: Settings, profiles: Mapping[str, str], now
     template = deployment["spec"]["template"]
     pod_hash = template["metadata"]["labels"][labels.TEMPLATE_HASH]
     needs = diagnosis.needs(template["spec"], profile=recipe.profile)
-    pods = tuple(pod for pod in seen.pods if pod.template_hash == pod_hash and not pod.deleting)
+    ours = tuple(pod for pod in seen.pods if pod.template_hash == pod_hash and not pod.deleting)
+    pods = tuple(
+        pod for pod in ours if pod.phase != "Failed"
+    )  # such a one stays until it is collected; another was made for it
 
     apply: list[Document] = [] if present(service, seen.children) else [service]
     if not _as_wanted(seen.deployment, deployment):
@@ -54,6 +57,8 @@ def plan(seen: Observed, *, settings: Settings, profiles: Mapping[str, str], now
     apply = [*(guard for guard in guards if not present(guard, seen.children)), *apply]
     kinds = {guard["kind"] for guard in guards}
     finding, again = _finding(seen, pods, wanted=recipe.replicas, needs=needs, now=now)
+    if finding is not None and finding.reason == conditions.CREATING and (ended := [p for p in ours if p not in pods]):
+        finding = disruption.failed(ended[-1])
     standing = Standing(
         pods=pods, wanted=recipe.replicas, finding=finding, needs=needs, nodes=seen.nodes, users=seen.users
     )
@@ -103,7 +108,8 @@ def _finding(
         found
         for pod in unready
         if (
-            found := diagnosis.blocking(pod, names=("runner", "tool"))
+            found := disruption.lost(pod, nodes=seen.nodes)
+            or diagnosis.blocking(pod, names=("runner", "tool"))
             or diagnosis.placement(pod, needs=needs, nodes=seen.nodes)
         )
     ]

@@ -162,8 +162,9 @@ class Store:
         return {view.owner} if view.owner else set()
 
     def _node_changed(self, before: View | None, now: NodeView) -> set[Key]:
-        """A node that got or lost a profile or a GPU may explain, or free, every Pod that is not ready."""
-        if isinstance(before, NodeView) and (before.profiles, before.gpus) == (now.profiles, now.gpus):
+        """A node that got or lost a profile, a GPU or its kubelet may explain, or free, every Pod that is not ready."""
+        told = (now.profiles, now.gpus, now.ready)
+        if isinstance(before, NodeView) and (before.profiles, before.gpus, before.ready) == told:
             return set()
         held = (pod for pod in self._by_uid["Pod"].values() if isinstance(pod, PodView))
         return {pod.owner for pod in held if pod.owner and not pod.ready}

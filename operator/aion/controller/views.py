@@ -151,13 +151,14 @@ class ChildView:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """Which profiles lie ready on a node, and what fits on it."""
+    """Which profiles lie ready on a node, what fits on it, and whether it answers."""
 
     name: str
     profiles: frozenset[str]
     cpu: str
     memory: str
     gpus: int = 0
+    ready: bool = True  # its kubelet answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,4 +321,5 @@ def node(document: Document) -> NodeView:
         cpu=room.get("cpu", "0"),
         memory=room.get("memory", "0"),
         gpus=int(room.get(GPU) or 0),
+        ready=all(c.status == "True" for c in _conditions(document.get("status") or {}) if c.type == "Ready"),
     )

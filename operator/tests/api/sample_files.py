@@ -1,5 +1,6 @@
 """The sample manifests, as the tests of this folder find them."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,3 +30,9 @@ def problems(document: dict[str, Any]) -> str:
     except ValueError as error:
         return str(error)
     return ""
+
+
+def examples(page: Path) -> list[dict[str, Any]]:
+    """The manifests that stand on a page in fences of YAML."""
+    fences = re.findall(r"^```yaml\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return [document for text in fences for document in yaml.safe_load_all(text) if document]

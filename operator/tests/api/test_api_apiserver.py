@@ -45,21 +45,116 @@ def test_every_invalid_sample_is_refused_by_the_api_server_too(kinds):
     assert {name for name in names if not any(name in line for line in reasons)} == ONLY_MODELS_REFUSE
 
 
-def test_kubectl_explains_a_field_in_a_sentence(kinds):
-    said = kinds.kubectl("explain", "agent.spec.capabilities.network").stdout
-    assert "The gateway may fetch for the agent" in " ".join(said.split())
+def test_every_pages_example_is_taken_by_the_api_server(kinds):
+    found = [each for name in samples.KINDS for each in samples.examples(samples.ROOT / f"crds/{name.lower()}.md")]
+    kinds.kubectl(*DRY_RUN, "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": found}))
 
 
-def test_kubectl_shows_the_columns_of_the_contract(kinds):
-    kinds.kubectl(
-        "apply", "--server-side", "--field-manager=test-samples", "-f", str(samples.SAMPLES / "word-count.yaml")
-    )
+# -- what kubectl says: explain, and the columns
+
+
+def published(server):
+    """The schema of each kind as the API server publishes it, which is what `kubectl explain` reads."""
+    text = server.kubectl("get", "--raw", "/openapi/v3/apis/aion.os/v1").stdout
+    return {name.rpartition(".")[2]: schema for name, schema in json.loads(text)["components"]["schemas"].items()}
+
+
+def undescribed(schema, at=""):
+    """The paths of fields without a sentence; metadata is Kubernetes' own, by reference."""
+    for name, inner in schema.get("properties", {}).items():
+        if not inner.get("description", "").strip():
+            yield f"{at}.{name}"
+        yield from undescribed(inner, f"{at}.{name}")
+    for below in (schema.get("items"), schema.get("additionalProperties")):
+        if isinstance(below, dict):
+            yield from undescribed(below, f"{at}[]")
+
+
+@pytest.mark.parametrize("kind", list(samples.KINDS))
+def test_the_api_server_has_a_sentence_for_every_field_even_of_the_status(kinds, kind):
+    schema = published(kinds)[kind]
+    assert schema["properties"].keys() == {"apiVersion", "kind", "metadata", "spec", "status"}
+    assert list(undescribed(schema)) == []
+
+
+def leaves(schema):
+    for name, inner in schema.get("properties", {}).items():
+        yield name
+        yield from leaves(inner if "properties" in inner else inner.get("items", {}))
+
+
+@pytest.mark.parametrize("kind", list(samples.KINDS))
+def test_kubectl_explain_lists_every_field_and_prints_its_sentence(kinds, kind):
+    schema = published(kinds)[kind]["properties"]["spec"]
+    names = [
+        line.split()[0]
+        for line in kinds.kubectl("explain", f"{kind.lower()}.spec", "--recursive").stdout.splitlines()
+        if "\t" in line
+    ]
+    assert set(leaves(schema)) <= set(names)
+    said = " ".join(kinds.kubectl("explain", f"{kind.lower()}.spec").stdout.split())
+    for name, inner in schema["properties"].items():
+        assert " ".join(inner["description"].split()) in said, name
+
+
+COLUMNS = {
+    "Agent": ("READY REASON PRIORITY QUEUE POLICY AGE", "NODE TOKENS USD HEARTBEAT"),
+    "Tool": ("READY REASON TOOL-NAME VERSION AGE", "ENTRY REPLICAS ENDPOINT"),
+    "Tenant": ("READY REASON DISPLAY-NAME AGE", ""),
+    "SandboxProfile": ("READY REASON SECCOMP NODES AGE", ""),
+    "Policy": ("READY REASON MODE REVISION BUNDLE AGE", "CANDIDATE"),
+}
+
+
+@pytest.mark.parametrize("kind", list(samples.KINDS))
+def test_kubectl_get_shows_the_columns_of_the_contract(kinds, kind):
+    (example,) = samples.examples(samples.ROOT / f"crds/{kind.lower()}.md")
+    example["metadata"]["name"] = "columns"
+    kinds.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(example))
+    where = ("--namespace", example["metadata"].get("namespace", "default"))
+    short = samples.KINDS[kind].names.short[0]
     try:
-        head, row = kinds.kubectl("get", "aion").stdout.strip().splitlines()
-        assert head.split() == ["NAME", "READY", "REASON", "TOOL-NAME", "VERSION", "AGE"]
-        assert row.split()[:3] == ["tool.aion.os/word-count", "word_count", "1.0.0"]
+        narrow, wide = COLUMNS[kind]
+        assert kinds.kubectl("get", short, "columns", *where).stdout.splitlines()[0].split() == [
+            "NAME",
+            *narrow.split(),
+        ]
+        (head, _) = kinds.kubectl("get", short, "columns", "-o", "wide", *where).stdout.splitlines()
+        assert head.split() == ["NAME", *narrow.split(), *wide.split()]
     finally:
-        kinds.kubectl("delete", "tool", "word-count")
+        kinds.kubectl("delete", short, "columns", *where)
+
+
+def test_a_row_of_kubectl_get_agents_says_how_each_one_fares(kinds):
+    spec = {"version": "1.0.0", "entry": "x"}
+    agent = {"apiVersion": "aion.os/v1", "kind": "Agent", "metadata": {"name": "columns"}, "spec": spec}
+    kinds.kubectl("apply", "--server-side", "-f", "-", stdin=json.dumps(agent))
+    ready = {
+        "type": "Ready",
+        "status": "False",
+        "reason": "CrashLoop",
+        "message": "x",
+        "lastTransitionTime": "2026-01-01T00:00:00Z",
+    }
+    status = {
+        "conditions": [ready],
+        "priority": 5,
+        "queue": "normal",
+        "nodeName": "n1",
+        "usage": {"tokens": 12, "usd": "0.10"},
+    }
+    status |= {"effectivePolicy": {"revision": 7, "digest": "ab" * 32}}
+    try:
+        kinds.kubectl(
+            "patch", "ag", "columns", "--subresource=status", "--type=merge", "-p", json.dumps({"status": status})
+        )
+        row = kinds.kubectl("get", "ag", "columns", "-o", "wide", "--no-headers").stdout.split()
+        assert row[:6] == ["columns", "False", "CrashLoop", "5", "normal", "7"]
+        assert row[7:10] == ["n1", "12", "0.10"]
+        listed = [line.split()[0] for line in kinds.kubectl("get", "aion", "--no-headers").stdout.splitlines()]
+        assert "agent.aion.os/columns" in listed
+    finally:
+        kinds.kubectl("delete", "ag", "columns")
 
 
 # -- specs nobody thought of: a good one with a value or two out of these pools

@@ -59,9 +59,10 @@ def config_map(name="src", namespace="team", **files):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": files}
 
 
-def node(name="n1", *, holds=True, cpu="2", memory="8Gi", gpus=0):
+def node(name="n1", *, holds=True, cpu="2", memory="8Gi", gpus=0, answers=True):
     labels = {f"seccomp.aion.os/{SEALED[:16]}": "ready"} if holds else {}
     status = {"allocatable": {"cpu": cpu, "memory": memory, **({"nvidia.com/gpu": str(gpus)} if gpus else {})}}
+    status |= {"conditions": [condition("Ready", "True" if answers else "Unknown")]}
     return {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}, "status": status}
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aion.api import conditions
-from aion.controller import diagnosis, views
+from aion.controller import diagnosis, disruption, views
 from aion.controller.diagnosis import Needs
 
 CRASH = {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container=agent pod=a-1"}
@@ -37,7 +37,10 @@ def last(code, message="", reason="Error"):
         ("agent", {"waiting": CRASH, "last": last(137, "", "OOMKilled")}, "OutOfMemory", True, "spec.resources.mem"),
         ("agent", {"terminated": last(137, "", "OOMKilled")}, "OutOfMemory", False, "spec.resources.mem"),
         ("gateway", {"waiting": CRASH, "last": last(1, "no such module")}, "CrashLoop", True, "`gateway`"),
-        ("agent", {"waiting": {"reason": "CreateContainerConfigError", "message": 'configmap "src" not found'}}, "SourceNotFound", True, 'Configmap "src" not found. Create it'),
+        ("agent", {"waiting": {"reason": "CreateContainerConfigError", "message": 'configmap "src" not found'}}, "SourceNotFound", True, 'configmap "src" not found. Create it'),
+        ("agent", {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "db" not found'}}, "SecretNotFound", True, 'secret "db" not found. Create it'),
+        ("agent", {"waiting": {"reason": "CreateContainerConfigError", "message": "couldn't find key url in Secret team/db"}}, "SecretNotFound", True, "key url in Secret team/db"),
+        ("agent", {"waiting": {"reason": "CreateContainerConfigError", "message": "container has runAsNonRoot and image will run as root"}}, "PodFailed", True, "will run as root"),
         ("agent", {"waiting": {"reason": "CreateContainerError", "message": 'cannot load seccomp profile "/var/lib/x.json": no such file'}}, "ProfileNotOnNode", False, "aion-node"),
         ("agent", {"waiting": {"reason": "CreateContainerError", "message": "mkdir /x: read-only file system"}}, "PodFailed", True, "read-only file system"),
     ],
@@ -234,7 +237,9 @@ def test_whatever_a_pod_says_every_finding_has_a_known_reason_and_a_sentence(con
         diagnosis.blocking(seen, names=("gateway", "agent")),
         diagnosis.placement(seen, needs=wanted, nodes=()),
         diagnosis.starting(seen, config_map="src", now=NOW + timedelta(seconds=age))[0],
-        diagnosis.failed(seen),
+        disruption.failed(seen),
+        disruption.ending(seen, nodes=()),
+        disruption.lost(seen, nodes=(views.NodeView("n1", frozenset(), "1", "1", ready=age % 2 == 0),)),
     ]
     for finding in found:
         if finding is not None:
