@@ -82,7 +82,7 @@ def guarded(apiserver):
         "metadata": {"name": "admission-testers"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admission-testers"},
         "subjects": [
-            {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name} for name in ("testers", "sre")
+            {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name} for name in ("testers", "sre", "system:nodes")
         ],
     }
     priority = {
@@ -110,6 +110,7 @@ def team(guarded, apiserver):
         lambda: guarded.ask("POST", f"/api/v1/namespaces/{name}/pods?dryRun=All", pod(name))[0] == 422,
         lambda: guarded.ask("POST", f"/api/v1/namespaces/{name}/pods/x/exec?command=id")[0] == 403,
         lambda: guarded.ask("POST", f"/api/v1/namespaces/{name}/secrets?dryRun=All", secret("x"), user=CONTROLLER)[0] == 422,
+        lambda: guarded.ask("POST", f"/api/v1/namespaces/{name}/serviceaccounts?dryRun=All", account(name))[0] == 403,
     )  # fmt: skip
     deadline = time.monotonic() + 20
     while not all(probe() for probe in probes):
@@ -130,6 +131,14 @@ def pod(namespace):
 
 def secret(name):
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}
+
+
+def account(namespace, name="a"):
+    """The ServiceAccount that the controller makes for Agent `name`."""
+    recipe = AgentRecipe(
+        key=Key("Agent", namespace, name), uid="u1", version="1.0.0", argv=("x",), queue="normal", cpu="1", memory="1Gi", profile="ab" * 32
+    )  # fmt: skip
+    return render_agent.service_account(recipe)
 
 
 def create(guarded, namespace, document, **who):
@@ -342,3 +351,78 @@ def test_the_controller_changes_no_namespace_but_its_two_labels(guarded, team):
     assert guarded.ask("PATCH", path, annotated, user=CONTROLLER, kind=merge)[0] == 422
     fresh = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "fresh"}}
     assert guarded.ask("POST", "/api/v1/namespaces?dryRun=All", fresh, user=CONTROLLER)[0] == 422
+
+
+# -- an Agent's ServiceAccount: who runs as it, and who gets a token of it
+
+KUBELET = {"user": "system:node:n1", "groups": "system:nodes"}
+
+
+@pytest.fixture(scope="module")
+def accounts(guarded, team):
+    """Agent a's account, and one by such a name that somebody made for something else."""
+    path = f"/api/v1/namespaces/{team}/serviceaccounts"
+    plain = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "agent-smith"}}
+    assert guarded.ask("POST", path, account(team), user=CONTROLLER)[0] == 201
+    assert guarded.ask("POST", path, plain)[0] == 201
+    deadline = time.monotonic() + 20  # the API server learns of an account by a watch of its own
+    while token(guarded, team, "agent-a")[0] == 201:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return path
+
+
+def token(guarded, namespace, name, *, audience="aion-kernel", pod=None, **who):
+    spec = {"audiences": [audience], "expirationSeconds": 600}
+    spec |= {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod[0], "uid": pod[1]}} if pod else {}
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
+    return guarded.ask("POST", f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token", body, **who)
+
+
+def under(name):
+    spec = {"serviceAccountName": name, "containers": [{"name": "c", "image": "x"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "mine"}, "spec": spec}
+
+
+def test_nobody_runs_a_pod_of_their_own_under_an_agents_account(guarded, team, accounts):
+    for who in ({}, {"user": "root", "groups": "system:masters"}, {"user": CONTROLLER}):
+        code, said = create(guarded, team, under("agent-a"), **who)
+        assert (code, "ServiceAccount agent-a is for the Pod of its Agent alone" in said) == (403, True), said
+    theirs = {**pod(team), "metadata": {**pod(team)["metadata"], "name": "a-another"}}
+    assert create(guarded, team, theirs, user=CONTROLLER)[0] == 201
+    assert create(guarded, team, under("agent-smith"))[0] == 201, "an account that we did not make is none of our business"
+    assert create(guarded, team, under("mine"))[0] == 201
+    assert create(guarded, "default", under("agent-a"))[0] == 201, "nor is one of another namespace"
+
+
+def test_a_token_of_an_agents_account_is_for_its_kubelet(guarded, team, accounts):
+    theirs = {**pod(team), "metadata": {**pod(team)["metadata"], "name": "a-bound"}}
+    made = json.loads(guarded.ask("POST", f"/api/v1/namespaces/{team}/pods", theirs, user=CONTROLLER)[1])
+    bound = (made["metadata"]["name"], made["metadata"]["uid"])
+    for audience in ("aion-kernel", "https://kubernetes.default.svc"):
+        for who in ({}, {"user": "root", "groups": "system:masters"}, {"user": CONTROLLER}):
+            for to in (None, bound):
+                code, said = token(guarded, team, "agent-a", audience=audience, pod=to, **who)
+                assert (code, "gives tokens to the kubelet of its Agent alone" in said) == (403, True), said
+    code, said = token(guarded, team, "agent-a", pod=bound, **KUBELET)
+    assert (code, bool(json.loads(said)["status"]["token"])) == (201, True)
+    assert token(guarded, team, "agent-smith")[0] == 201
+
+
+def test_the_label_by_which_an_agents_account_is_found_stays_and_so_does_the_account(guarded, team, accounts):
+    path, merge = f"{accounts}/agent-a?dryRun=All", "application/merge-patch+json"
+
+    def patch(labels, **who):
+        return guarded.ask("PATCH", path, {"metadata": {"labels": labels}}, kind=merge, **who)
+
+    for taken in ({"aion.os/agent": None}, {"aion.os/agent": "b"}):
+        code, said = patch(taken)
+        assert (code, "set by AION-OS alone" in said) == (403, True), said
+    assert patch({"mine": "yes"})[0] == 200
+    assert patch({"aion.os/agent": "a"}, user=CONTROLLER)[0] == 200
+    code, said = guarded.ask("DELETE", path)
+    assert (code, "goes with its Agent" in said) == (403, True), said
+    for user in (CONTROLLER, "system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"):
+        assert guarded.ask("DELETE", path, user=user)[0] == 200, user
+    code, said = guarded.ask("POST", f"{accounts}?dryRun=All", account(team, "other"))
+    assert (code, "set by AION-OS alone" in said) == (403, True), said
