@@ -51,6 +51,7 @@ def agent(root: RootView, *, settings: Settings, profiles: Mapping[str, str]) ->
         queue=spec.priority_class,
         cpu=str(spec.resources.cpu),
         memory=str(spec.resources.mem),
+        timeout_ms=spec.timeout_ms,
         gpus=gpu if isinstance(gpu, int) else int(gpu == "required"),
         gpu_optional=gpu == "optional" and spec.capabilities.gpu,
         profile=profiles[profile],

@@ -28,6 +28,7 @@ class AgentRecipe:
     cpu: str
     memory: str
     profile: str
+    timeout_ms: int = 120_000
     gpus: int = 0
     gpu_optional: bool = False
     image: str = ""

@@ -12,7 +12,17 @@ from aion.controller.sealed import Document
 from aion.controller.settings import Settings
 
 TOKEN_S = 3600
+POD_PORT = 8011
 JOURNAL = "256Mi"  # audit records of ~400 B: 600 000 syscalls while the kernel is away
+
+# How a Pod is stopped: the agent's preStop waits for calls under way, then the agent hears SIGTERM and has its time, then the gateway sends
+# what is left of the audit. Each part ends as soon as it is done; the sum is what the kubelet gives before it kills.
+PARK_AT_LEAST_S, PARK_AT_MOST_S = (
+    5,
+    30,
+)  # no call outlives policy's syscall_timeout_ms, 30 s where it says nothing, and none a task's time
+AGENT_S = 20
+FLUSH_S = 5
 
 _GATEWAY_ROOM = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}}
 
@@ -37,6 +47,7 @@ def pod(recipe: AgentRecipe, *, settings: Settings) -> Document:
     theirs = {name: value for name, value in recipe.labels.items() if not name.startswith(f"{labels.GROUP}/")}
     spec: Document = {
         **sealed.pod_base(),
+        "terminationGracePeriodSeconds": parking_s(recipe) + AGENT_S + FLUSH_S,
         "serviceAccountName": labels.service_account(recipe.key.name),
         "priorityClassName": f"aion-{recipe.queue}",
         "affinity": sealed.affinity(recipe.affinity, profile=recipe.profile),
@@ -53,6 +64,11 @@ def pod(recipe: AgentRecipe, *, settings: Settings) -> Document:
     meta["name"] = f"{recipe.key.name}-{digest}"
     meta["labels"][labels.TEMPLATE_HASH] = digest
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
+
+
+def parking_s(recipe: AgentRecipe) -> int:
+    """How many seconds calls under way have to end, when the Pod is stopped."""
+    return min(max(-(-recipe.timeout_ms // 1000), PARK_AT_LEAST_S), PARK_AT_MOST_S)
 
 
 def _identity(recipe: AgentRecipe) -> dict[str, str]:
@@ -73,9 +89,11 @@ def _gateway(recipe: AgentRecipe, *, settings: Settings) -> Document:
         "AION_KEYS_DIR": "/var/run/aion/keys",
         "AION_JOURNAL": "/var/lib/aion/audit.journal",
         "AION_OTLP_ENDPOINT": settings.otlp_endpoint,
+        "AION_PARK_S": str(parking_s(recipe)),
+        "AION_GRACE_S": str(parking_s(recipe) + AGENT_S),
     }
     command = [sealed.SOURCE_LAUNCH, "--install", "/aion"]
-    for listen in ("unix=/run/aion/gw.sock", "tcp=127.0.0.1:8010", "pod=0.0.0.0:8011"):
+    for listen in ("unix=/run/aion/gw.sock", "tcp=127.0.0.1:8010", f"pod=0.0.0.0:{POD_PORT}"):
         command += ["--listen", listen]
     return {
         "name": "gateway",
@@ -89,9 +107,9 @@ def _gateway(recipe: AgentRecipe, *, settings: Settings) -> Document:
             _downward("AION_POD_IP", "status.podIP"),
             _downward("AION_NODE_NAME", "spec.nodeName"),
         ],
-        "ports": [{"name": "pod", "containerPort": 8011, "protocol": "TCP"}],
+        "ports": [{"name": "pod", "containerPort": POD_PORT, "protocol": "TCP"}],
         "lifecycle": sealed.guard_lifecycle(),
-        **sealed.probes(8011),
+        **sealed.probes(POD_PORT),
         "resources": _GATEWAY_ROOM,
         "securityContext": sealed.container_security(uid=sealed.UID_GUARD, profile=None),
         "volumeMounts": [
@@ -126,6 +144,8 @@ def _agent(recipe: AgentRecipe, *, settings: Settings) -> Document:
         "command": [sealed.LAUNCH, "--await", "/run/aion/gw.sock", "--", *recipe.argv],
         # Ours come last: of two variables of one name the kubelet takes the later.
         "env": [*(e for e in recipe.env if e["name"] not in values), *sealed.env(values)],
+        # Answered by the gateway, on the Pod's address; by number, since names are of a container's own ports.
+        "lifecycle": {"preStop": {"httpGet": {"path": "/v1/park", "port": POD_PORT}}},
         "resources": {"requests": room, "limits": room},
         "securityContext": sealed.container_security(uid=sealed.UID_CODE, profile=recipe.profile),
         "volumeMounts": mounts,

@@ -25,6 +25,7 @@ from aion.gateway.agentface import AgentFace
 from aion.gateway.channel import Channel
 from aion.gateway.door import Door
 from aion.gateway.keys import Keys
+from aion.gateway.parking import Parking
 from aion.gateway.peers import Known
 from aion.gateway.podface import PodFace
 from aion.gateway.serving import Server
@@ -53,6 +54,7 @@ async def serve(given: Settings) -> None:
     journal = Journal(Path(given.journal), later=loop.call_later, clock=loop.time)
     door = Door(given.agent_id, clock=loop.time)
     admission = Admission(door)
+    parking = Parking(admission.stopping, under_way=lambda: door.inflight, within_s=given.park_s, clock=loop.time)
     keys = Keys(Path(given.keys_dir), tenant=given.tenant, agent_id=given.agent_id)
     tools = ToolChannels(keys.sign)
     registry = metrics.registry()
@@ -60,6 +62,7 @@ async def serve(given: Settings) -> None:
     router = Router(
         door=door,
         handlers=(ToolInvoke(tools), NetFetch()),
+        gates=(parking,),
         audit=journal,
         metrics=metrics.SyscallMetrics(registry, syscall.NAMES),
         tracer=tracer,
@@ -88,7 +91,7 @@ async def serve(given: Settings) -> None:
     server = Server()
     peers = Known(frozenset({given.agent_uid, os.getuid()}))
     agent_face = AgentFace(router, door=door, admission=admission, caller=caller, faces=[mcp])
-    pod_face = PodFace(admission, registry)
+    pod_face = PodFace(admission, parking, registry)
     for name, socket in sockets.items():
         await server.listen(socket, pod_face if name == listeners.POD else agent_face, peers=peers)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -32,8 +32,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     journal: str = "/var/lib/aion/audit.journal"
     otlp_endpoint: str = ""
     log_level: str = "info"
+    park_s: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    """How long the agent's preStop waits for calls under way; the agent hears SIGTERM after it."""
     grace_s: Annotated[float, Meta(ge=1, le=3600)] = 25.0
-    """How long SIGTERM waits for the agent: the Pod's 30 s, less 5 to send what is left of the audit."""
+    """How long SIGTERM waits for the agent, parking included: the Pod's grace, less 5 s to send what is left of the audit."""
 
     @property
     def tenant(self) -> ids.Tenant:

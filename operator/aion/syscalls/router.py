@@ -102,6 +102,7 @@ class Router:
         handlers: Sequence[Handler],
         audit: AuditSink,
         metrics: SyscallMetrics,
+        gates: Sequence[policies.Policy] = (),
         tracer: spans.Spans | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -111,7 +112,8 @@ class Router:
         self._metrics = metrics
         self._spans: spans.Spans = tracer or spans.NoSpans()
         self._clock = clock or Clock()
-        self._policy = policies.AllOf([policies.HoldsCapabilities(self._handlers), policies.MayCall(self._handlers)])
+        rules = (policies.HoldsCapabilities(self._handlers), policies.MayCall(self._handlers))
+        self._policy = policies.AllOf([*gates, *rules])
         self._random = b""
         self._syscalls = self._tokens_in = self._tokens_out = self._micro_usd = 0
 

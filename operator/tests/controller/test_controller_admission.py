@@ -82,7 +82,8 @@ def guarded(apiserver):
         "metadata": {"name": "admission-testers"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admission-testers"},
         "subjects": [
-            {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name} for name in ("testers", "sre", "system:nodes")
+            {"kind": "Group", "apiGroup": "rbac.authorization.k8s.io", "name": name}
+            for name in ("testers", "sre", "system:nodes")
         ],
     }
     priority = {
@@ -181,7 +182,8 @@ def another_account(spec):
 
 
 def init_container(spec):
-    spec["initContainers"] = [{**spec["containers"][1], "name": "first"}]
+    first = {name: value for name, value in spec["containers"][1].items() if name != "lifecycle"}
+    spec["initContainers"] = [{**first, "name": "first"}]
 
 
 def third_container(spec):
@@ -252,6 +254,22 @@ def hook(spec):
     spec["containers"][1]["lifecycle"] = {"postStart": {"exec": {"command": ["sh"]}}}
 
 
+def last_words(spec):
+    spec["containers"][1]["lifecycle"] = {"preStop": {"exec": {"command": ["sh"]}}}
+
+
+def parked_elsewhere(spec):
+    spec["containers"][1]["lifecycle"]["preStop"]["httpGet"]["host"] = "169.254.169.254"
+
+
+def hook_beside_parking(spec):
+    spec["containers"][1]["lifecycle"]["postStart"] = {"exec": {"command": ["sh"]}}
+
+
+def another_port(spec):
+    spec["containers"][1]["lifecycle"]["preStop"]["httpGet"]["port"] = 80
+
+
 def probe(spec):
     spec["containers"][1]["livenessProbe"] = {"exec": {"command": ["sh"]}}
 
@@ -280,7 +298,7 @@ WIDENED = [
     host_network, host_pid, api_token, another_account, init_container, third_container, other_order, escalation,
     capability, kept_capabilities, writable_root, no_security_context, root_user, gateways_user, unconfined,
     runtimes_profile, foreign_profile, no_launcher, the_images_own_command, keys_for_the_agent, writable_socket_folder,
-    hook, probe, host_folder, host_folder_by_a_known_name, foreign_secret, token_for_the_api, host_port,
+    hook, last_words, parked_elsewhere, hook_beside_parking, another_port, probe, host_folder, host_folder_by_a_known_name, foreign_secret, token_for_the_api, host_port,
 ]  # fmt: skip
 
 
@@ -390,7 +408,9 @@ def test_nobody_runs_a_pod_of_their_own_under_an_agents_account(guarded, team, a
         assert (code, "ServiceAccount agent-a is for the Pod of its Agent alone" in said) == (403, True), said
     theirs = {**pod(team), "metadata": {**pod(team)["metadata"], "name": "a-another"}}
     assert create(guarded, team, theirs, user=CONTROLLER)[0] == 201
-    assert create(guarded, team, under("agent-smith"))[0] == 201, "an account that we did not make is none of our business"
+    assert create(guarded, team, under("agent-smith"))[0] == 201, (
+        "an account that we did not make is none of our business"
+    )
     assert create(guarded, team, under("mine"))[0] == 201
     assert create(guarded, "default", under("agent-a"))[0] == 201, "nor is one of another namespace"
 
@@ -422,7 +442,11 @@ def test_the_label_by_which_an_agents_account_is_found_stays_and_so_does_the_acc
     assert patch({"aion.os/agent": "a"}, user=CONTROLLER)[0] == 200
     code, said = guarded.ask("DELETE", path)
     assert (code, "goes with its Agent" in said) == (403, True), said
-    for user in (CONTROLLER, "system:serviceaccount:kube-system:generic-garbage-collector", "system:kube-controller-manager"):
+    for user in (
+        CONTROLLER,
+        "system:serviceaccount:kube-system:generic-garbage-collector",
+        "system:kube-controller-manager",
+    ):
         assert guarded.ask("DELETE", path, user=user)[0] == 200, user
     code, said = guarded.ask("POST", f"{accounts}?dryRun=All", account(team, "other"))
     assert (code, "set by AION-OS alone" in said) == (403, True), said

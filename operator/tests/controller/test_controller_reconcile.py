@@ -106,7 +106,7 @@ async def test_a_changed_agent_never_runs_twice():
 async def test_a_change_that_does_not_reach_the_pod_leaves_it_running():
     world = World()
     pod = await world.running_agent()
-    await world.applies(agent(timeoutMs=1000))
+    await world.applies(agent(memory={"scope": "shared"}))
     assert world.pod()["metadata"]["uid"] == pod["metadata"]["uid"]
     assert world.told()["status"] == "True"
     assert world.told()["observedGeneration"] == 2

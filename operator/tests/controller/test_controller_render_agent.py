@@ -11,6 +11,7 @@ from aion.controller import render_agent
 from aion.controller.recipes import AgentRecipe
 from aion.controller.settings import Settings
 from aion.controller.views import Key
+from aion.gateway.__main__ import CUT_S, DRAIN_S
 
 PROFILE = "ab" * 32
 SETTINGS = Settings()
@@ -59,6 +60,24 @@ def test_the_agent_is_launched_by_its_parsed_entry_and_never_by_a_shell():
         "print('; rm -rf /')",
     ]
     assert "args" not in agent
+
+
+@pytest.mark.parametrize(("timeout_ms", "parks"), [(1, 5), (12_001, 13), (120_000, 30), (86_400_000, 30)])
+def test_the_kubelets_grace_is_longer_than_the_gateways_and_that_than_parking(timeout_ms, parks):
+    pod = render(timeout_ms=timeout_ms)
+    gateway, agent = env_of(containers(pod)["gateway"]), containers(pod)["agent"]
+    park, grace, kubelets = (
+        int(gateway["AION_PARK_S"]),
+        int(gateway["AION_GRACE_S"]),
+        pod["spec"]["terminationGracePeriodSeconds"],
+    )
+    assert park == parks
+    assert kubelets - grace >= DRAIN_S + CUT_S, "time to send what is left of the audit"
+    assert grace - park == 20, "time for the agent to end by itself"
+    assert agent["lifecycle"] == {"preStop": {"httpGet": {"path": "/v1/park", "port": 8011}}}
+    assert "preStop" not in containers(pod)["gateway"]["lifecycle"], (
+        "the gateway hears SIGTERM at once: by that it knows"
+    )
 
 
 def test_keys_token_and_journal_are_mounted_into_the_gateway_alone():
