@@ -129,7 +129,7 @@ class AgentSpec(Shape):
     operating_mode: Literal["Running", "Suspended"] = "Running"
     """`Suspended` takes the Pod away and keeps everything else."""
     timeout_ms: Annotated[int, Field(ge=1, le=86_400_000)] = 120_000
-    """A task's wall time in milliseconds: two minutes where nothing is said, a day at most."""
+    """A task's wall time in milliseconds: two minutes where nothing is said, a day at most. The grace of the Pod follows from it."""
     memory: Memory = Memory()
     """How long each memory tier keeps what this agent puts, and who may read it."""
     capabilities: Capabilities = Capabilities()
