@@ -16,7 +16,14 @@ from hypothesis import strategies as st
 pytestmark = pytest.mark.apiserver
 
 ONLY_MODELS_REFUSE = {"tool-schema-twice"}
-DRY_RUN = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--field-manager=test-samples")
+DRY_RUN = (
+    "apply",
+    "--server-side",
+    "--dry-run=server",
+    "--force-conflicts",
+    "--validate=strict",
+    "--field-manager=test-samples",
+)
 
 
 @pytest.fixture(scope="module")
