@@ -132,7 +132,7 @@ def _gateway(
     (folder / "keys").mkdir()
     (folder / "keys/default").write_text("a-secret-of-thirty-two-characters")
     env = {
-        "AION_AGENT_ID": syscall.AGENT, "AION_KERNEL_URL": kernel_url, "AION_POD_NAME": "bench-1", "AION_AGENT_UID": str(os.getuid()),
+        "AION_AGENT_ID": syscall.AGENT, "AION_KERNEL_URL": kernel_url, "AION_POD_NAME": "bench-1", "AION_POD_UID": "uid-bench", "AION_AGENT_UID": str(os.getuid()),
         "AION_TOKEN_FILE": f"{folder}/token", "AION_KEYS_DIR": f"{folder}/keys", "AION_JOURNAL": f"{folder}/audit.journal", "AION_GRACE_S": "1",
     }  # fmt: skip
     tcp, pod = _free_ports(len(_PORTS))

@@ -21,8 +21,9 @@ Decision = Literal["allow", "deny", "error"]
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One syscall, as it was decided and what came of it.
 
-    `n` rises by one in each gateway's journal, so that a batch sent twice is kept once. `parent` is the audit id of the
-    call within which this one was made; `subject` is what it was about: a tool's name, a host.
+    `n` rises by one in each gateway's journal, so that a batch sent twice is kept once; `prev` is the digest of record
+    n-1, as `auditchain` has it. `parent` is the audit id of the call within which this one was made; `subject` is what it
+    was about: a tool's name, a host.
     """
 
     n: int
@@ -32,6 +33,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     agent: str
     syscall: str
     decision: Decision
+    prev: str = ""
     code: str = ""
     rule: str = ""
     latency_ms: float = 0.0
@@ -56,11 +58,15 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
-    """The first frame. `pod` must be the Pod that the token was issued to; `version` is the gateway's."""
+    """The first frame. `pod` must be the Pod that the token was issued to; `version` is the gateway's.
+
+    `chain` names the audit chain that its records belong to (see `auditchain`).
+    """
 
     pod: str
     agent_id: str
     version: str
+    chain: str
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag_field="t", tag="heartbeat"):
@@ -72,9 +78,12 @@ class Heartbeat(msgspec.Struct, frozen=True, tag_field="t", tag="heartbeat"):
 
 
 class Audit(msgspec.Struct, frozen=True, tag_field="t", tag="audit"):
-    """A batch of records with rising `n`."""
+    """A batch of AuditRecords with rising `n`, each in its canonical form.
 
-    records: list[AuditRecord]
+    Raw, because the digest is of these bytes: a kernel that is older than its gateway keeps fields it does not know.
+    """
+
+    records: list[msgspec.Raw]
 
 
 class Granted(msgspec.Struct, frozen=True, tag_field="t", tag="granted"):
@@ -100,6 +109,7 @@ Down = Granted | Revoked | Ack
 
 _up: msgspec.json.Decoder[Up] = msgspec.json.Decoder(Up)
 _down: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)
+_record = msgspec.json.Decoder(AuditRecord)
 _encoder = msgspec.json.Encoder()
 
 
@@ -116,3 +126,8 @@ def decode_up(text: bytes | str) -> Up:
 def decode_down(text: bytes | str) -> Down:
     """Read a frame that a gateway received; raises msgspec.DecodeError."""
     return _down.decode(text)
+
+
+def decode_record(text: bytes | msgspec.Raw) -> AuditRecord:
+    """Read one record of an Audit frame, or a line of a journal; raises msgspec.DecodeError."""
+    return _record.decode(text)

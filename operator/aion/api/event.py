@@ -9,8 +9,6 @@ from typing import Any, Final
 
 import msgspec
 
-from aion.api.channel import AuditRecord
-
 SCHEMA: Final = "aion.event.v1"
 
 SYSCALLS: Final = "kernel.syscalls"
@@ -19,6 +17,12 @@ GC: Final = "kernel.gc"
 POLICY: Final = "kernel.policy"
 AGENTS: Final = "kernel.agents"
 TOPICS: Final = (SYSCALLS, SCHEDULER, GC, POLICY, AGENTS)
+
+SYSCALL: Final = "syscall"
+"""The type of an event that is an audit record."""
+
+CHAIN: Final = "chain"
+"""The type of an event that tells of a break in an audit chain; and the field that names the chain."""
 
 _OWN = frozenset({"seq", "ts", "topic", "type"})
 _encoder = msgspec.json.Encoder()
@@ -53,11 +57,9 @@ def timestamp(now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def of_audit(record: AuditRecord, *, seq: int) -> Event:
-    """The event of one syscall, for topic `kernel.syscalls`."""
-    row: dict[str, Any] = msgspec.to_builtins(record)
-    fields = {key: value for key, value in row.items() if key not in {"n", "ts_ms"}}
-    return Event(seq, timestamp(record.ts_ms), SYSCALLS, "syscall", fields)
+def record_of(row: dict[str, Any]) -> dict[str, Any]:
+    """The audit record in an event's row, with fields that this version does not know: what its digest is of."""
+    return {key: value for key, value in row.items() if key not in _OWN and key != CHAIN}
 
 
 def gap(*, topic: str, after: int, upto: int, now_ms: int, reason: str) -> Event:

@@ -104,6 +104,7 @@ def _gateway(recipe: AgentRecipe, *, settings: Settings) -> Document:
         "env": [
             *sealed.env(values),
             _downward("AION_POD_NAME", "metadata.name"),
+            _downward("AION_POD_UID", "metadata.uid"),
             _downward("AION_POD_IP", "status.podIP"),
             _downward("AION_NODE_NAME", "spec.nodeName"),
         ],

@@ -11,13 +11,14 @@ import gc
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import uvloop
 
 from aion import __version__
+from aion.api import auditchain, syscall
 from aion.api import channel as frames
-from aion.api import syscall
 from aion.dialects.mcp import Mcp
 from aion.gateway import listeners, settings
 from aion.gateway.admission import Admission
@@ -51,7 +52,8 @@ async def serve(given: Settings) -> None:
     """Serve until SIGTERM, and then until the agent is gone or the grace is spent. Raises NoListeners or OSError."""
     loop = asyncio.get_running_loop()
     sockets = listeners.inherited(os.environ, pid=os.getpid())
-    journal = Journal(Path(given.journal), later=loop.call_later, clock=loop.time)
+    genesis = auditchain.genesis(given.pod_uid, time.time_ns() // 1_000_000)
+    journal = Journal(Path(given.journal), later=loop.call_later, clock=loop.time, genesis=genesis)
     door = Door(given.agent_id, clock=loop.time)
     admission = Admission(door)
     parking = Parking(admission.stopping, under_way=lambda: door.inflight, within_s=given.park_s, clock=loop.time)
@@ -82,7 +84,7 @@ async def serve(given: Settings) -> None:
     channel = Channel(
         kernel_url=given.kernel_url,
         token_file=given.token_path,
-        hello=frames.Hello(given.pod_name, given.agent_id, __version__),
+        hello=frames.Hello(given.pod_name, given.agent_id, __version__, journal.chain),
         door=door,
         journal=journal,
         totals=lambda: router.totals,

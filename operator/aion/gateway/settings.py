@@ -26,6 +26,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agent_id: str
     kernel_url: str
     pod_name: str
+    pod_uid: str
     agent_uid: int = 10001
     token_file: str = "/var/run/aion/token/token"  # noqa: S105 - a path
     keys_dir: str = "/var/run/aion/keys"

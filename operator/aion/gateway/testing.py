@@ -81,7 +81,8 @@ class FakeKernel:
         else:
             async with self._news:
                 known = {record.n for record in self.records}
-                self.records += [record for record in frame.records if record.n not in known]
+                came = [channel.decode_record(text) for text in frame.records]
+                self.records += [record for record in came if record.n not in known]
                 self._news.notify_all()
-            if self.acknowledging and frame.records:
-                await self.send(channel.Ack(frame.records[-1].n))
+            if self.acknowledging and came:
+                await self.send(channel.Ack(came[-1].n))

@@ -17,8 +17,8 @@ from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from aion.api import auditchain, errors, syscall
 from aion.api import channel as frames
-from aion.api import errors, syscall
 from aion.kernel import openapi, probes, refusal, routes, stream, watch
 from aion.kernel.auth import Authority, Either, Signed, Tokens
 from aion.kernel.bus import Bus
@@ -133,7 +133,8 @@ def assemble(
     tools = tools or TenantTools(keys)
     tracer = tracer or spans.NoSpans()
     bus = Bus(store, dropped=counted.dropped_by_stream)
-    recorder = Recorder(store, source=f"{replica}/{secrets.token_hex(8)}", metrics=counted)
+    chain = auditchain.genesis(f"{replica}/{secrets.token_hex(8)}", wall_ms())
+    recorder = Recorder(store, chain=chain, metrics=counted)
     signed = Signed(keys, store, now_ms=wall_ms)
     residents = Residents(grants, store, anyone=anyone)
     background: list[Work] = [bus.run, recorder.run]

@@ -1,50 +1,96 @@
 -- Append events, and audit records that were not seen before, in one step.
 --
--- One script because three things must agree: the number given, the stream entry that carries it and, for audit,
--- the last record number of its journal. The stream id is `<seq>-0`, so that a reader's position is a number that
--- users can hold.
+-- One script because four things must agree: the number given, the stream entry that carries it and, for audit, the last
+-- record of its journal and whether the chain holds. The stream id is `<seq>-0`, so that a reader's position is a number
+-- that users can hold. What a break is, `chains.py` says; this is the same, and a test compares them.
 --
 -- KEYS: 1 counter (hash birth, last)  2 events stream  3 audit stream  4 audit ids (zset id -> seq)
---       [5 the journal's last record number]
--- ARGV: 1 events kept  2 audit records kept  3 journal memory in seconds  4 now in ms,
---       then five per draft: topic, tenant, body, n, audit id
--- Returns {last number given, last record number kept, how many were new}.
-local counter, events, audit, ids, journal = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+--       [5 the journal: hash upto, head, tenant  [6 the newest chain of the journal's holder  7 chains (zset name -> ms)]]
+-- ARGV: 1 events kept  2 audit records kept  3 journal memory in seconds  4 now in ms  5 the journal's name
+--       6 tenant and 7 body of the event of a break, whose last brace is left out; empty where there is no chain
+--       then seven per draft: topic, tenant, body, n, audit id, prev, digest
+-- Returns {last number given, last record number kept, how many were new, each break's name…}.
+local counter, events, audit, ids, journal, holder, chains = unpack(KEYS)
+local now, name = ARGV[4], ARGV[5]
 local last = redis.call('HGET', counter, 'last')
 if not last then
   -- Numbers start at the clock's milliseconds. A store that lost its memory so goes on above every number that it
   -- gave before (below 1000 events/s on average), and "strictly rising" survives it: readers see a gap, not a past.
-  last = tonumber(ARGV[4])
+  last = tonumber(now)
   redis.call('HSET', counter, 'birth', string.format('%.0f', last + 1), 'last', string.format('%.0f', last))
 else
   last = tonumber(last)
 end
-local upto = 0
+
+local upto, head, forked = 0, '', false
 if journal then
-  upto = tonumber(redis.call('GET', journal) or '0')
+  local kept = redis.call('HMGET', journal, 'upto', 'head')
+  upto, head = tonumber(kept[1] or '0'), kept[2] or ''
 end
-local fresh = 0
-for at = 5, #ARGV, 5 do
-  local topic, tenant, body, n, audit_id = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4]
-  if not journal or n > upto then
-    last = last + 1
-    fresh = fresh + 1
-    local id = string.format('%.0f-0', last)
-    redis.call('XADD', events, 'MAXLEN', '~', ARGV[1], id, 't', topic, 'o', tenant, 'b', body)
-    if journal and audit_id ~= '' then
-      redis.call('XADD', audit, 'MAXLEN', '~', ARGV[2], id, 't', topic, 'o', tenant, 'b', body)
+local fresh, breaks = 0, {}
+
+local function append(topic, tenant, body, audit_id)
+  last = last + 1
+  local id = string.format('%.0f-0', last)
+  redis.call('XADD', events, 'MAXLEN', '~', ARGV[1], id, 't', topic, 'o', tenant, 'b', body)
+  if audit_id then
+    redis.call('XADD', audit, 'MAXLEN', '~', ARGV[2], id, 't', topic, 'o', tenant, 'b', body)
+    if audit_id ~= '' then
       redis.call('ZADD', ids, string.format('%.0f', last), audit_id)
     end
-    if journal then
-      upto = n
-    end
   end
 end
-if fresh > 0 then
+
+local function broken(what, topic, n)
+  breaks[#breaks + 1] = what
+  append(topic, ARGV[6], string.format('%s,"what":"%s","n":%.0f,"after":%.0f}', ARGV[7], what, n, upto), '')
+end
+
+for at = 8, #ARGV, 7 do
+  local topic, tenant, body, n, audit_id = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4]
+  local prev, digest = ARGV[at + 5], ARGV[at + 6]
+  if not journal then
+    append(topic, tenant, body)
+  elseif n > upto then
+    if chains then
+      if upto == 0 then
+        local newest = redis.call('GET', holder)
+        if newest and newest ~= name then
+          broken('restarted', topic, n)
+        end
+      end
+      if n > upto + 1 then
+        broken(upto == 0 and 'beginning' or 'gap', topic, n)
+      elseif prev ~= head then
+        broken('changed', topic, n)
+      end
+    end
+    append(topic, tenant, body, audit_id ~= '' and audit_id or nil)
+    upto, head, fresh = n, digest, fresh + 1
+  elseif chains and not redis.call('ZSCORE', ids, audit_id) then
+    -- Not sent again: another record by a number that is taken. It is kept, for what happened must not get lost.
+    if not forked then
+      broken('forked', topic, n)
+      forked = true
+    end
+    append(topic, tenant, body, audit_id)
+    fresh = fresh + 1
+  end
+end
+
+if fresh > 0 or #breaks > 0 then
   redis.call('HSET', counter, 'last', string.format('%.0f', last))
   if journal then
-    redis.call('SET', journal, string.format('%.0f', upto), 'EX', ARGV[3])
+    redis.call('HSET', journal, 'upto', string.format('%.0f', upto), 'head', head, 'tenant', ARGV[6])
+    redis.call('EXPIRE', journal, ARGV[3])
     redis.call('ZREMRANGEBYRANK', ids, 0, -1 - tonumber(ARGV[2]))
   end
+  if chains then
+    redis.call('SET', holder, name, 'EX', ARGV[3])
+    redis.call('ZADD', chains, now, name)
+    redis.call('ZREMRANGEBYSCORE', chains, '-inf', '(' .. string.format('%.0f', tonumber(now) - 1000 * tonumber(ARGV[3])))
+  end
+elseif not journal then
+  redis.call('HSET', counter, 'last', string.format('%.0f', last))
 end
-return { string.format('%.0f', last), string.format('%.0f', upto), fresh }
+return { string.format('%.0f', last), string.format('%.0f', upto), fresh, unpack(breaks) }

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from fastapi import WebSocket, WebSocketDisconnect
 
-from aion.api import channel, errors, ids
+from aion.api import auditchain, channel, errors, ids
 from aion.kernel import drafts, refusal
 from aion.kernel.auth import Asked, Caller, Tokens
 from aion.kernel.clock import wall_ms
@@ -157,7 +157,7 @@ class Channels:
         while True:
             frame = await self._heard(socket)
             if isinstance(frame, channel.Audit):
-                upto = await self._keep(caller, frame)
+                upto = await self._keep(caller, hello, frame)
                 await socket.send_text(channel.encode(channel.Ack(upto)).decode())
             elif isinstance(frame, channel.Heartbeat):
                 beat = frame
@@ -196,20 +196,20 @@ class Channels:
         except errors.Unavailable as unavailable:
             _log.warning("heartbeat.lost", tenant=tenant, agent=name, reason=str(unavailable))
 
-    async def _keep(self, caller: Caller, batch: channel.Audit) -> int:
+    async def _keep(self, caller: Caller, hello: channel.Hello, batch: channel.Audit) -> int:
         """Keep a batch, asking an unavailable store again for a while; return its last `n`, or raise _Closing."""
         tenant, name = ids.parse_agent_id(caller.agent_id)
-        for record in batch.records:
+        for text in batch.records:
+            record = _record(text)
             if record.tenant != tenant or record.agent not in (caller.agent_id, name):
                 _log.error("audit.foreign", tenant=tenant, agent=name, claimed=f"{record.tenant} {record.agent}")
                 raise _Closing(DISAGREES, f"an audit record speaks of {record.agent[:60]} of {record.tenant[:40]}")
-        rows = [drafts.of_audit(record) for record in batch.records]
-        # The Pod's uid, not its name: a Pod that is made anew has the same name and a journal that starts at 1.
-        source = caller.pod_uid or f"{tenant}/{caller.pod}"
+        rows = [drafts.of_audit(text, chain=hello.chain) for text in batch.records]
+        broken = drafts.of_break(chain=hello.chain, tenant=tenant, agent=caller.agent_id, now_ms=wall_ms())
         began = time.monotonic()
         while True:
             try:
-                kept = await self._store.record(source, rows)
+                kept = await self._store.record(hello.chain, rows, broken=broken)
             except errors.Unavailable as unavailable:
                 _log.warning("audit.waiting", tenant=tenant, agent=name, reason=str(unavailable))
                 if time.monotonic() - began > PATIENCE_S:
@@ -217,6 +217,9 @@ class Channels:
                 await asyncio.sleep(random.uniform(*RETRY_S))  # noqa: S311
             else:
                 self._metrics.audit_records.inc(kept.fresh)
+                for what in kept.breaks:
+                    self._metrics.audit_breaks.labels(what).inc()
+                    _log.error("audit.broken", tenant=tenant, agent=name, chain=hello.chain, what=what)
                 return kept.upto
 
 
@@ -241,6 +244,15 @@ async def _hello(socket: WebSocket, caller: Caller) -> channel.Hello:
         raise _Closing(DISAGREES, f"the token is {caller.agent_id}'s, hello says {frame.agent_id}")
     if not caller.pod or frame.pod != caller.pod:
         raise _Closing(DISAGREES, f"the token was issued to Pod {caller.pod or '(none)'}, hello says {frame.pod}")
+    try:
+        holder = auditchain.holder(frame.chain)
+    except ValueError as malformed:
+        raise _Closing(GARBLED, f"hello: {malformed}") from None
+    # The Pod's uid, not its name: a Pod that is made anew has the same name and a journal that starts at 1.
+    if holder != caller.pod_uid:
+        raise _Closing(
+            DISAGREES, f"the token was issued to the Pod of uid {caller.pod_uid}, its audit chain is {holder}'s"
+        )
     return frame
 
 
@@ -253,6 +265,13 @@ async def _text(socket: WebSocket) -> str:
     if text is None:
         raise _Closing(GARBLED, "got a binary frame, expected JSON text")
     return text
+
+
+def _record(text: msgspec.Raw) -> channel.AuditRecord:
+    try:
+        return channel.decode_record(text)
+    except msgspec.DecodeError as garbled:
+        raise _Closing(GARBLED, f"not an audit record: {garbled}") from None
 
 
 def _decoded(text: str) -> channel.Up:

@@ -4,21 +4,46 @@ It stands apart so that the JSON of an event is made in one place, once, before 
 body of a syscall.
 """
 
+from typing import Any
+
 import msgspec
 
-from aion.api import event
-from aion.api.channel import AuditRecord
+from aion.api import auditchain, channel, event
 from aion.kernel.store import Draft
 
 _encode = msgspec.json.Encoder().encode
+_fields = msgspec.json.Decoder(dict[str, Any])
 
 
-def of_audit(record: AuditRecord) -> Draft:
-    """Return the event of one syscall."""
-    made = event.of_audit(record, seq=0)
-    return Draft(
-        made.topic, record.tenant, _body(made.topic, made.type, made.ts, made.fields), record.n, record.audit_id
+def of_audit(text: bytes | msgspec.Raw, *, chain: str) -> Draft:
+    """Return the event of one syscall: the record as it came, with fields that this version does not know.
+
+    It is brought into canonical form, so that nobody can hide a second field of a name that was judged; where that
+    changes anything, its digest is not the one that the next record names, and the chain breaks. Raises
+    msgspec.DecodeError.
+    """
+    record = channel.decode_record(text)
+    line = auditchain.canonical(event.record_of(_fields.decode(text)))
+    head = _encode(
+        {"ts": event.timestamp(record.ts_ms), "topic": event.SYSCALLS, "type": event.SYSCALL, event.CHAIN: chain}
     )
+    first = record.n == 1 and record.prev == chain
+    return Draft(
+        event.SYSCALLS,
+        record.tenant,
+        head[:-1] + b"," + line[1:],
+        record.n,
+        record.audit_id,
+        prev="" if first else record.prev,
+        digest=auditchain.digest(line),
+    )
+
+
+def of_break(*, chain: str, tenant: str, agent: str, now_ms: int) -> Draft:
+    """Return the event of a break in a chain, for the store to add what broke and where."""
+    known: dict[str, object] = {"tenant": tenant, "agent": agent, event.CHAIN: chain}
+    body = _body(event.SYSCALLS, event.CHAIN, event.timestamp(now_ms), known)
+    return Draft(event.SYSCALLS, tenant, body[:-1])
 
 
 def of_agent(kind: str, *, tenant: str, agent: str, now_ms: int, **fields: str | int) -> Draft:

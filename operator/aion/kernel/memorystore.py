@@ -7,10 +7,12 @@ a kernel with two replicas: each would number its own stream.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import islice
 
-from aion.api import errors
-from aion.kernel.store import AUDIT_KEPT, EVENTS_KEPT, Bounds, Draft, Recorded, Row, Sighting
+from aion.api import auditchain, errors
+from aion.kernel import chains
+from aion.kernel.store import AUDIT_KEPT, EVENTS_KEPT, Bounds, ChainHead, Draft, Recorded, Row, Sighting
 
 NONCES_KEPT = 100_000
 """65 s of 1500 signed calls a second; a laptop sees a few. When full, new calls are refused, never waved through."""
@@ -30,9 +32,14 @@ class MemoryStore:
         self._clock = clock
         self._rows: deque[Row] = deque(maxlen=events_kept)
         self._newest = 0
-        self._audit: dict[str, Row] = {}
+        self._audit: deque[Row] = deque(maxlen=audit_kept)
+        self._by_id: dict[str, Row] = {}
         self._audit_kept = audit_kept
-        self._upto: dict[str, int] = {}
+        self._heads: dict[str, chains.Head] = {}
+        self._chains: dict[str, str] = {}
+        """Chain -> tenant."""
+        self._holders: dict[str, str] = {}
+        """Who holds a journal -> its newest chain."""
         self._nonces: dict[str, float] = {}
         self._nonces_kept = nonces_kept
         self._seen: dict[str, tuple[float, Sighting]] = {}
@@ -51,21 +58,37 @@ class MemoryStore:
         self._wake()
         return self._newest
 
-    async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
+    async def record(self, source: str, drafts: Sequence[Draft], *, broken: Draft | None = None) -> Recorded:
         """Append records that this journal had not sent before."""
-        upto = self._upto.get(source, 0)
-        fresh = 0
+        head, fresh, forked = self._heads.get(source, chains.Head()), 0, False
+        breaks: list[str] = []
+
+        def tell(what: chains.What, n: int) -> None:
+            if broken is not None:
+                body = chains.told(broken.body, what, n=n, after=head.upto)
+                self._audit.append(self._append(replace(broken, body=body)))
+                breaks.append(what)
+
         for draft in drafts:
-            if draft.n > upto:
-                row = self._append(draft)
-                upto, fresh = draft.n, fresh + 1
-                if draft.audit_id:
-                    self._audit[draft.audit_id] = row
-        while len(self._audit) > self._audit_kept:
-            del self._audit[next(iter(self._audit))]
-        self._upto[source] = upto
+            if draft.n > head.upto:
+                if broken is not None:
+                    other = self._holders.get(auditchain.holder(source), source) != source
+                    for what in chains.follows(head, n=draft.n, prev=draft.prev, restarted=other):
+                        tell(what, draft.n)
+                self._keep(draft)
+                head, fresh = chains.Head(draft.n, draft.digest), fresh + 1
+            elif broken is not None and draft.audit_id not in self._by_id:
+                if not forked:
+                    tell("forked", draft.n)
+                    forked = True
+                self._keep(draft)
+                fresh += 1
+        self._heads[source] = head
+        if broken is not None and (fresh or breaks):
+            self._chains[source] = broken.tenant
+            self._holders[auditchain.holder(source)] = source
         self._wake()
-        return Recorded(upto=upto, fresh=fresh)
+        return Recorded(upto=head.upto, fresh=fresh, breaks=tuple(breaks))
 
     async def read(self, after: int, *, limit: int, wait_s: float = 0.0) -> list[Row]:
         """Return rows after a number, by their distance from the newest."""
@@ -86,7 +109,15 @@ class MemoryStore:
 
     async def find_audit(self, audit_id: str) -> Row | None:
         """Return the record of one syscall."""
-        return self._audit.get(audit_id)
+        return self._by_id.get(audit_id)
+
+    async def audit(self, after: int, *, limit: int) -> list[Row]:
+        """Return a page of the audit."""
+        return list(islice((row for row in self._audit if row.seq > after), limit))
+
+    async def chains(self) -> list[ChainHead]:
+        """Return the head of every chain."""
+        return [ChainHead(name, tenant, *self._heads[name]) for name, tenant in sorted(self._chains.items())]
 
     async def claim_nonce(self, key: str, *, ttl_ms: int) -> bool:
         """Remember a nonce; refuse when the memory is full of live ones."""
@@ -118,6 +149,14 @@ class MemoryStore:
     async def forget(self, agent_id: str) -> None:
         """Drop an agent."""
         self._seen.pop(agent_id, None)
+
+    def _keep(self, draft: Draft) -> None:
+        row = self._append(draft)
+        if draft.audit_id:
+            self._audit.append(row)
+            self._by_id[draft.audit_id] = row
+            if len(self._by_id) > self._audit_kept:
+                del self._by_id[next(iter(self._by_id))]
 
     def _append(self, draft: Draft) -> Row:
         self._newest += 1

@@ -79,6 +79,12 @@ class KernelMetrics:
         self.audit_records = Counter(
             "aion_kernel_audit_records_total", "Audit records kept, each once.", registry=registry
         )
+        self.audit_breaks = Counter(
+            "aion_kernel_audit_breaks_total",
+            "Audit chains that do not hold: records changed, missing, or by a number that is taken.",
+            ["what"],
+            registry=registry,
+        )
         self._policy = Gauge("aion_policy_info", "The policy in force.", ["revision", "digest"], registry=registry)
 
     def policy(self, revision: int, digest: str) -> None:

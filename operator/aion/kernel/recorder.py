@@ -10,8 +10,9 @@ import contextlib
 
 import structlog
 
-from aion.api import channel, errors
+from aion.api import auditchain, channel, errors
 from aion.kernel import drafts
+from aion.kernel.clock import wall_ms
 from aion.kernel.metrics import KernelMetrics
 from aion.kernel.store import Store
 
@@ -22,36 +23,37 @@ _log = structlog.get_logger()
 
 
 class Recorder:
-    """An `aion.syscalls.router.AuditSink` over the store. `source` names this process's numbering."""
+    """An `aion.syscalls.router.AuditSink` over the store. `chain` names this process's records (see `auditchain`)."""
 
-    def __init__(self, store: Store, *, source: str, metrics: KernelMetrics) -> None:
+    def __init__(self, store: Store, *, chain: str, metrics: KernelMetrics) -> None:
         self._store = store
-        self._source = source
+        self._chain = chain
         self._metrics = metrics
-        self._last = 0
-        self._waiting: list[channel.AuditRecord] = []
+        self._place = auditchain.Place(1, chain)
+        self._waiting: list[tuple[int, bytes]] = []
         self._failure: errors.Unavailable | None = None
         self._writing = asyncio.Lock()
 
-    def check(self) -> None:
+    def check(self, *, harmless: bool = False) -> None:  # noqa: ARG002 - without a store nothing is harmless
         """Raise Unavailable while records wait that could not be written."""
         if self._failure is not None:
             raise errors.Unavailable(f"the audit cannot be written: {self._failure.message}", retry_after_ms=1000)
 
-    def next_n(self) -> int:
-        """Return the number of the next record."""
-        self._last += 1
-        return self._last
+    def place(self) -> auditchain.Place:
+        """Return where the next record belongs."""
+        return self._place
 
-    def append(self, record: channel.AuditRecord, *, urgent: bool) -> None:  # noqa: ARG002 - every record here is awaited
+    def append(self, record: channel.AuditRecord, *, urgent: bool, done: bool) -> None:  # noqa: ARG002 - each is awaited
         """Take a record; `kept` writes it."""
-        self._waiting.append(record)
+        line = auditchain.canonical(record)
+        self._place = auditchain.Place(record.n + 1, auditchain.digest(line))
+        self._waiting.append((record.n, line))
 
     async def kept(self) -> None:
         """Return when every record taken so far is in the store; raises Unavailable."""
-        upto = self._last
+        upto = self._place.n - 1
         async with self._writing:
-            while self._waiting and self._waiting[0].n <= upto:
+            while self._waiting and self._waiting[0][0] <= upto:
                 await self._write()
 
     async def run(self) -> None:
@@ -72,7 +74,9 @@ class Recorder:
     async def _write(self) -> None:
         batch = self._waiting[:BATCH]
         try:
-            kept = await self._store.record(self._source, [drafts.of_audit(record) for record in batch])
+            rows = [drafts.of_audit(line, chain=self._chain) for _, line in batch]
+            broken = drafts.of_break(chain=self._chain, tenant="", agent="", now_ms=wall_ms())
+            kept = await self._store.record(self._chain, rows, broken=broken)
         except errors.Unavailable as unavailable:
             if self._failure is None:
                 _log.error("audit.waiting", records=len(self._waiting), reason=str(unavailable))

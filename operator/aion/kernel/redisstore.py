@@ -15,14 +15,16 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from aion.api import errors
-from aion.kernel.store import AUDIT_KEPT, AUDIT_MEMORY_S, EVENTS_KEPT, Bounds, Draft, Recorded, Row, Sighting
+from aion.api import auditchain, errors
+from aion.kernel.store import AUDIT_KEPT, AUDIT_MEMORY_S, EVENTS_KEPT, Bounds, ChainHead, Draft, Recorded, Row, Sighting
 
 COUNTER = "aion:seq"
 EVENTS = "aion:events"
 AUDIT = "aion:audit"
 AUDIT_IDS = "aion:audit:ids"
-JOURNAL = "aion:audit:upto:"
+AUDIT_CHAINS = "aion:audit:chains"
+JOURNAL = "aion:audit:journal:"
+HOLDER = "aion:audit:holder:"
 NONCE = "aion:nonce:"
 AGENT = "aion:agent:"
 AGENTS = "aion:agents"
@@ -71,13 +73,16 @@ class RedisStore:
 
     async def publish(self, drafts: Sequence[Draft]) -> int:
         """Append events in one round trip."""
-        last, _, _ = await self._run(drafts, [COUNTER, EVENTS, AUDIT, AUDIT_IDS])
-        return last
+        last, *_ = await self._run(drafts, [])
+        return int(last)
 
-    async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
+    async def record(self, source: str, drafts: Sequence[Draft], *, broken: Draft | None = None) -> Recorded:
         """Append records in one round trip, each `n` of a journal at most once."""
-        _, upto, fresh = await self._run(drafts, [COUNTER, EVENTS, AUDIT, AUDIT_IDS, JOURNAL + source])
-        return Recorded(upto=upto, fresh=fresh)
+        keys = [JOURNAL + source]
+        if broken is not None:
+            keys += [HOLDER + auditchain.holder(source), AUDIT_CHAINS]
+        _, upto, fresh, *breaks = await self._run(drafts, keys, source=source, broken=broken)
+        return Recorded(upto=int(upto), fresh=int(fresh), breaks=tuple(str(each, "ascii") for each in breaks))
 
     async def read(self, after: int, *, limit: int, wait_s: float = 0.0) -> list[Row]:
         """Return rows after a number, waiting on the stream itself."""
@@ -105,6 +110,26 @@ class RedisStore:
                 return None
             found = await self._redis.xrange(AUDIT, f"{int(score)}-0", f"{int(score)}-0")
         return _row(cast("list[Entry]", found)[0]) if found else None
+
+    async def audit(self, after: int, *, limit: int) -> list[Row]:
+        """Return a page of the audit's own stream."""
+        async with _failing_closed():
+            found = await self._redis.xrange(AUDIT, f"({after}-0", "+", count=limit)
+        return [_row(entry) for entry in cast("list[Entry]", found)]
+
+    async def chains(self) -> list[ChainHead]:
+        """Return the head of every chain that is remembered."""
+        async with _failing_closed():
+            names = sorted(cast("list[bytes]", await self._redis.zrange(AUDIT_CHAINS, 0, -1)))
+            pipe = self._redis.pipeline(transaction=False)
+            for name in names:
+                pipe.hmget(JOURNAL.encode() + name, ["tenant", "upto", "head"])
+            found = cast("list[list[bytes | None]]", await pipe.execute())
+        return [
+            ChainHead(name.decode(), (tenant or b"").decode(), int(upto), (head or b"").decode())
+            for name, (tenant, upto, head) in zip(names, found, strict=True)
+            if upto is not None
+        ]
 
     async def claim_nonce(self, key: str, *, ttl_ms: int) -> bool:
         """Remember a nonce by SET NX; a Redis that is full refuses, and so do we."""
@@ -144,13 +169,17 @@ class RedisStore:
             pipe.zrem(AGENTS, agent_id)
             await pipe.execute()
 
-    async def _run(self, drafts: Sequence[Draft], keys: list[str]) -> tuple[int, int, int]:
-        args: list[bytes | str | int] = [*self._kept, AUDIT_MEMORY_S, self._now_ms()]
+    async def _run(
+        self, drafts: Sequence[Draft], journal: list[str], *, source: str = "", broken: Draft | None = None
+    ) -> list[bytes]:
+        told = (broken.tenant, broken.body) if broken else ("", b"")
+        args: list[bytes | str | int] = [*self._kept, AUDIT_MEMORY_S, self._now_ms(), source, *told]
         for draft in drafts:
-            args += (draft.topic, draft.tenant, draft.body, draft.n, draft.audit_id)
+            args += (draft.topic, draft.tenant, draft.body, draft.n, draft.audit_id, draft.prev, draft.digest)
         async with _failing_closed():
-            last, upto, fresh = await self._append(keys=keys, args=args)
-        return int(last), int(upto), int(fresh)
+            return cast(
+                "list[bytes]", await self._append(keys=[COUNTER, EVENTS, AUDIT, AUDIT_IDS, *journal], args=args)
+            )
 
 
 def _row(entry: Entry) -> Row:

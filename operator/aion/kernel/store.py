@@ -22,15 +22,17 @@ GATEWAY = "gateway"
 OUTSIDE = "hmac"
 """Heard from outside the cluster, by a signature."""
 
-AUDIT_MEMORY_S = 7 * 86_400
-"""How long the last record number of a journal is remembered, so that a resend after an outage counts once."""
+AUDIT_MEMORY_S = 30 * 86_400
+"""How long a journal's last record is remembered, so that a resend after an outage counts once and a chain that was idle
+goes on: 0.3 KiB of Redis for each Pod that lived within these days."""
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """An event before it has a number. `body` is a JSON object without `seq`; `tenant` is "" for the system.
 
-    `n` numbers it within its journal; `audit_id` is what it can be found by, if anything.
+    `n` numbers it within its journal; `audit_id` is what it can be found by, if anything. In a chain, `digest` is its
+    own and `prev` that of the record before it, "" for the first.
     """
 
     topic: str
@@ -38,6 +40,8 @@ class Draft:
     body: bytes
     n: int = 0
     audit_id: str = ""
+    prev: str = ""
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +80,21 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The outcome of one audit batch: the highest record number kept, and how many were new."""
+    """The outcome of one audit batch: the highest record number kept, how many were new, and where the chain broke."""
 
     upto: int
     fresh: int
+    breaks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """How far a chain has come: what must be the newest record of a whole export."""
+
+    chain: str
+    tenant: str
+    upto: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +128,12 @@ class Store(Protocol):
     async def publish(self, drafts: Sequence[Draft]) -> int:
         """Append events in one step and return the last number given."""
 
-    async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
-        """Append records of one journal, each `n` at most once, as events and, where they have one, under their audit id."""
+    async def record(self, source: str, drafts: Sequence[Draft], *, broken: Draft | None = None) -> Recorded:
+        """Append records of one journal, each `n` at most once, as events and, where they have one, under their audit id.
+
+        With `broken` they are a chain of that name, judged as `chains` has it; each break is that event, with what and
+        where added to its body (which ends before its last brace).
+        """
 
     async def read(self, after: int, *, limit: int, wait_s: float = 0.0) -> list[Row]:
         """Return up to `limit` rows after a number; wait up to `wait_s` (5 at most) for the first."""
@@ -124,6 +143,12 @@ class Store(Protocol):
 
     async def find_audit(self, audit_id: str) -> Row | None:
         """Return the record of one syscall, if it is still kept."""
+
+    async def audit(self, after: int, *, limit: int) -> list[Row]:
+        """Return up to `limit` audit records and breaks after a number, oldest first."""
+
+    async def chains(self) -> list[ChainHead]:
+        """Return how far each chain has come, ordered by name."""
 
     async def claim_nonce(self, key: str, *, ttl_ms: int) -> bool:
         """Remember a nonce; False if it was used before."""

@@ -21,7 +21,7 @@ from aion.kernel import policysource, serving
 from aion.kernel.app import Kernel
 from aion.kernel.cluster import ApiError, Json, ListMeta, ObjectList, WatchEvent
 from aion.kernel.memorystore import MemoryStore
-from aion.kernel.store import Draft, Recorded, Sighting
+from aion.kernel.store import Draft, Recorded, Row, Sighting
 
 _PLURALS = {
     "Agent": "agents",
@@ -195,10 +195,15 @@ class FailingStore(MemoryStore):
         self._check()
         return await super().publish(drafts)
 
-    async def record(self, source: str, drafts: Sequence[Draft]) -> Recorded:
+    async def record(self, source: str, drafts: Sequence[Draft], *, broken: Draft | None = None) -> Recorded:
         """Append records unless down."""
         self._check()
-        return await super().record(source, drafts)
+        return await super().record(source, drafts, broken=broken)
+
+    async def audit(self, after: int, *, limit: int) -> list[Row]:
+        """Return a page of the audit unless down."""
+        self._check()
+        return await super().audit(after, limit=limit)
 
     async def claim_nonce(self, key: str, *, ttl_ms: int) -> bool:
         """Remember a nonce unless down."""

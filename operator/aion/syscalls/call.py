@@ -96,6 +96,11 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     reserved: int = 0
     """Micro-USD that are set aside for it until it is over."""
     subject: str = ""
+    idempotent: bool = False
+    """Whether doing it twice does no more than doing it once, as its handler says when it admits. What is not, is in the
+    journal before its answer goes out, and is not begun when the journal is full."""
+    begun: bool = False
+    """Whether the work began: from then on something may have happened that a record must tell of."""
     engine: Engine = KERNEL
     micro_usd: int = 0
     tokens_in: int = 0

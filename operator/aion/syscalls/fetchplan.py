@@ -20,6 +20,9 @@ MAX_REQUEST_BODY_BYTES = 256 << 10
 _MAX_URL = 8192
 _MAX_HEADERS = 64
 _MAX_HEADER_BYTES = 8192
+SAFE = frozenset({"GET", "HEAD"})
+"""Methods that change nothing, by RFC 9110."""
+
 _PORTS = {"http": 80, "https": 443}
 _KEEP_METHOD = frozenset({307, 308})
 

@@ -28,4 +28,4 @@ class Handler(Protocol):
         """What an admitted call may cost at most, in micro-USD."""
 
     def admit(self, call: Call) -> Work:
-        """Read and judge the params, note subject and engine on the call; raises SyscallError."""
+        """Read and judge the params, note subject, engine and idempotency on the call; raises SyscallError."""

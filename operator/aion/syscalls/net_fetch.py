@@ -47,7 +47,9 @@ class NetFetch:
         """Judge URL, headers and body."""
         from aion.syscalls import fetchplan
 
-        return partial(self._work, fetchplan.admit(call), call)
+        request = fetchplan.admit(call)
+        call.idempotent = request.method in fetchplan.SAFE
+        return partial(self._work, request, call)
 
     async def _work(self, request: "Request", call: Call) -> bytes:
         if self._fetch is None:

@@ -4,7 +4,7 @@ Apart because both are made from the same facts and neither decides anything. Pu
 (a tool, a host), and must never hold its params or its result.
 """
 
-from aion.api import channel, errors
+from aion.api import auditchain, channel, errors
 from aion.syscalls.call import Call
 from aion.telemetry import spans
 
@@ -21,12 +21,18 @@ def decision(error: errors.SyscallError | None) -> channel.Decision:
 
 
 def record(
-    call: Call, error: errors.SyscallError | None, *, n: int, latency_ms: float, parent: spans.Parent | None
+    call: Call,
+    error: errors.SyscallError | None,
+    *,
+    place: auditchain.Place,
+    latency_ms: float,
+    parent: spans.Parent | None,
 ) -> channel.AuditRecord:
-    """The audit record of a call. What a stranger wrote (a name, a task id) is cut to a length."""
+    """The audit record of a call, for its place in the chain. What a stranger wrote (a name, a task id) is cut to a length."""
     rights, context = call.rights, call.context
     return channel.AuditRecord(
-        n=n,
+        n=place.n,
+        prev=place.prev,
         ts_ms=call.started_ns // 1_000_000,
         audit_id=call.audit_id,
         tenant=rights.tenant or call.caller.tenant,
@@ -35,7 +41,7 @@ def record(
         decision=decision(error),
         code=error.code if error else "",
         rule=(error.rule or "")[:_MAX_TEXT] if error else "",
-        latency_ms=round(latency_ms, 3),
+        latency_ms=auditchain.number(round(latency_ms, 3)),
         micro_usd=call.micro_usd,
         tokens_in=call.tokens_in,
         tokens_out=call.tokens_out,

@@ -16,7 +16,7 @@ from typing import NamedTuple, Protocol, cast
 
 import msgspec
 
-from aion.api import channel, errors, ids, syscall
+from aion.api import auditchain, channel, errors, ids, syscall
 from aion.syscalls import policies, records
 from aion.syscalls.call import Call, Caller, Standing, Work, nobody
 from aion.syscalls.handler import Handler
@@ -56,14 +56,17 @@ class Door(Protocol):
 class AuditSink(Protocol):
     """Where records go."""
 
-    def check(self) -> None:
-        """Raise Unavailable where the next record could not be kept."""
+    def check(self, *, harmless: bool = False) -> None:
+        """Raise Unavailable where the record of the next call, a harmless one or any, could not be kept."""
 
-    def next_n(self) -> int:
-        """The number of the next record."""
+    def place(self) -> auditchain.Place:
+        """Where the next record belongs."""
 
-    def append(self, record: channel.AuditRecord, *, urgent: bool) -> None:
-        """Keep a record; where it is urgent, before returning, or raise Unavailable."""
+    def append(self, record: channel.AuditRecord, *, urgent: bool, done: bool) -> None:
+        """Keep a record that was made for `place`; where it is urgent, before returning, or raise Unavailable.
+
+        That of a call that was `done` is never forgotten, whatever is raised.
+        """
 
 
 class Clock(NamedTuple):
@@ -136,7 +139,6 @@ class Router:
             result = await self._seated(call)
             if not isinstance(result, bytes):
                 return Stream(call, result, over=self._over, broke=_broke, late=_late, clock=self._clock.monotonic)
-            usage = self._close(call, None)
         except errors.SyscallError as error:
             return self._refuse(call, error)
         except asyncio.CancelledError:
@@ -146,6 +148,10 @@ class Router:
             raise
         except Exception:  # noqa: BLE001 - the outermost loop of a call: a bug is answered and recorded like any failure
             return self._refuse(call, _broke(call))
+        try:
+            usage = self._close(call, None)
+        except errors.SyscallError as unwritten:
+            return _refusal(call, unwritten, syscall.Usage())
         return Reply(200, _HEADERS, syscall.ok(result, usage, call.engine, call.audit_id))
 
     def refuse(self, name: str, caller: Caller, error: errors.SyscallError) -> Reply:
@@ -159,18 +165,18 @@ class Router:
         try:
             self._identify_nested(call, within, params, held)
             result = cast("bytes", await self._perform(call))
-            self._close(call, None)
         except errors.SyscallError as error:
             self._close(call, error)
             raise
         except asyncio.CancelledError:
-            with contextlib.suppress(errors.Unavailable):  # nobody waits for this answer: being cancelled goes first
+            with contextlib.suppress(errors.SyscallError):  # nobody waits for this answer: being cancelled goes first
                 self._close(call, errors.Unavailable("the call that this one belongs to is over"))
             raise
         except Exception:  # noqa: BLE001 - as in `handle`: the tool hears of a bug, and a record is left
             broken = _broke(call)
             self._close(call, broken)
             raise broken from None
+        self._close(call, None)
         return result
 
     def _open(self, name: str, caller: Caller) -> Call:
@@ -240,10 +246,10 @@ class Router:
 
     async def _perform(self, call: Call) -> bytes | Pieces:
         """Admit, reserve, work, settle; a stream settles when it is over."""
-        self._audit.check()
         self._policy.verify(call)
         handler = self._handlers[call.name]
         work = handler.admit(call)
+        self._audit.check(harmless=call.idempotent)
         worst = handler.worst_case(call)
         if worst:
             _reserve(call, worst)
@@ -262,6 +268,7 @@ class Router:
 
     async def _timed(self, call: Call, work: Work) -> bytes | Pieces:
         left = call.deadline - self._clock.monotonic()
+        call.begun = True
         try:
             async with asyncio.timeout(left):
                 return await work()
@@ -277,25 +284,34 @@ class Router:
     def _refuse(self, call: Call, error: errors.SyscallError) -> Reply:
         try:
             usage = self._close(call, error)
-        except errors.Unavailable as unwritten:
+        except errors.SyscallError as unwritten:
             error, usage = unwritten, syscall.Usage()
-        headers: Headers = _HEADERS
-        if error.retry_after_ms is not None:
-            headers = (_JSON, (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))
-        return Reply(error.http_status, headers, syscall.failure(error, usage, call.audit_id))
+        return _refusal(call, error, usage)
 
     def _close(self, call: Call, error: errors.SyscallError | None) -> syscall.Usage:
-        """Count the call, make its span if somebody will see it, and record it; raises Unavailable where it cannot."""
+        """Count the call, make its span if somebody will see it, and record it.
+
+        Denials, errors, money and side effects are in the journal before the answer; the rest is there within 20 ms.
+        Where they cannot be, raises Unavailable, or UnknownOutcome where the effect cannot be taken back.
+        """
         latency = (self._clock.monotonic() - call.started) * 1000
         self._metrics.observe(call.name, records.decision(error), latency_ms=latency)
         self._count(call)
         parent = spans.parent_of(call.context.traceparent) if call.context.traceparent else None
-        record = records.record(call, error, n=self._audit.next_n(), latency_ms=latency, parent=parent)
+        record = records.record(call, error, place=self._audit.place(), latency_ms=latency, parent=parent)
         if self._spans.live and spans.wanted(
             parent, failed=error is not None, ratio=call.rights.grant.trace_ratio, toss=self._clock.toss
         ):
             self._spans.record(records.span(record, call.started_ns, parent, error))
-        self._audit.append(record, urgent=error is not None)
+        urgent = error is not None or call.micro_usd > 0 or not call.idempotent
+        try:
+            self._audit.append(record, urgent=urgent, done=call.begun)
+        except errors.Unavailable as unwritten:
+            if call.begun and not call.idempotent:
+                raise errors.UnknownOutcome(
+                    f"{call.name} was begun, its answer is withheld: {unwritten.message}"
+                ) from None
+            raise
         return syscall.Usage(
             latency_ms=latency, micro_usd=call.micro_usd, tokens_in=call.tokens_in, tokens_out=call.tokens_out
         )
@@ -315,6 +331,13 @@ class Router:
             tokens_out=self._tokens_out,
             micro_usd=self._micro_usd,
         )
+
+
+def _refusal(call: Call, error: errors.SyscallError, usage: syscall.Usage) -> Reply:
+    headers: Headers = _HEADERS
+    if error.retry_after_ms is not None:
+        headers = (_JSON, (b"retry-after", b"%d" % max(1, math.ceil(error.retry_after_ms / 1000))))
+    return Reply(error.http_status, headers, syscall.failure(error, usage, call.audit_id))
 
 
 def too_large(got: int, most: int) -> errors.BadRequest:

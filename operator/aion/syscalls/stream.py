@@ -131,7 +131,7 @@ class Stream:
 
     def leave(self) -> None:
         """Take no more: nobody reads it. Whoever waits for the next piece is told that it was the last."""
-        with contextlib.suppress(errors.Unavailable):  # there is nobody left to tell that the record cannot be kept
+        with contextlib.suppress(errors.SyscallError):  # there is nobody left to tell that the record cannot be kept
             self._end(None)
 
     def _failed(self, error: errors.SyscallError) -> Exception:
@@ -140,7 +140,7 @@ class Stream:
             return StopAsyncIteration()
         try:
             self._end(error)
-        except errors.Unavailable as unwritten:
+        except errors.SyscallError as unwritten:
             return unwritten
         return error
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from aion.api import channel, errors, generation, syscall
+from aion.api import auditchain, channel, errors, generation, syscall
 from aion.api.grant import FetchRule, Grant, Limits, ToolGrant
 from aion.syscalls import rights, router
 from aion.syscalls.call import Call, Caller, Standing, Work
@@ -117,23 +117,24 @@ class KeptAudit:
     def __init__(self) -> None:
         self.records: list[channel.AuditRecord] = []
         self.broken: str | None = None
-        self._last = 0
+        self._place = auditchain.Place(1, auditchain.genesis("kept", 0))
 
-    def check(self) -> None:
+    def check(self, *, harmless: bool = False) -> None:  # noqa: ARG002 - the protocol's
         """Raise Unavailable while broken."""
         if self.broken is not None:
             raise errors.Unavailable(f"the audit cannot be written: {self.broken}", retry_after_ms=1000)
 
-    def next_n(self) -> int:
-        """Count on."""
-        self._last += 1
-        return self._last
+    def place(self) -> auditchain.Place:
+        """After the last record."""
+        return self._place
 
-    def append(self, record: channel.AuditRecord, *, urgent: bool) -> None:
-        """Keep it, but for an urgent one while broken."""
+    def append(self, record: channel.AuditRecord, *, urgent: bool, done: bool) -> None:
+        """Keep it, but for an urgent one of a call that was not done while broken."""
+        if done or not (urgent and self.broken is not None):
+            self.records.append(record)
+            self._place = auditchain.Place(record.n + 1, auditchain.digest(auditchain.canonical(record)))
         if urgent:
             self.check()
-        self.records.append(record)
 
 
 class KeptSpans:
@@ -179,8 +180,10 @@ class Scripted:
         *,
         price: int = 0,
         capability: str | None = None,
+        idempotent: bool = False,
     ) -> None:
         self.name = name
+        self.idempotent = idempotent
         self.capability = capability
         self.price = price
         self.calls: list[Call] = []
@@ -193,6 +196,7 @@ class Scripted:
 
     def admit(self, call: Call) -> Work:
         """Say yes."""
+        call.idempotent = self.idempotent
 
         async def work() -> bytes:
             self.calls.append(call)

@@ -62,7 +62,7 @@ class ToolInvoke:
         right = call.rights.tools.get(name)
         if right is None:
             raise call.rights.no_tool(name)
-        call.engine = right.engine
+        call.engine, call.idempotent = right.engine, right.tool.idempotent
         MayUseTool(right).verify(call)
         right.schema.check(args)
         call.by(seconds=right.tool.timeout_ms / 1000, limit="the tool's timeoutMs")

@@ -4,11 +4,16 @@ Apart because "every syscall leaves a record" must survive a restart of the proc
 path of a call waiting for either. Records are buffered for at most 20 ms, or written at once where the answer must not
 go out before them. There is no fsync: the file lives in the Pod's own emptyDir, which a crash of the process survives
 and a crash of the node does not, synced or not. It must never drop a record to make room: full or unwritable, `check`
-refuses the next syscall.
+refuses the next syscall, and what could do harm before what could not.
 
-    header  {"journal":"aion.audit.v1","acked":"00000000000000000042"}   fixed width, rewritten in place
-    record  {"n":43,"ts_ms":…}
+Each record names the digest of the one before it (`aion.api.auditchain`). The header holds the digest of the last record
+that was acknowledged and forgotten, so the chain goes on where it was when the container restarts.
+
+    header  {"journal":"aion.audit.v2","chain":"<Pod uid>@<ms>","acked":"00000000000000000042","head":"<hex>"}
+    record  {"agent":…,"n":43,"prev":"<hex>",…}
     …
+
+The header's width never changes: it is rewritten in place.
 """
 
 import contextlib
@@ -16,32 +21,40 @@ import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from aion.api import channel, errors
+from aion.api import auditchain, channel, errors
 
 FLUSH_S = 0.02
 MAX_PENDING_BYTES = 32 << 20  # some 100k records of 320 bytes: what waits for the kernel, on disk and not in memory
+_RESERVE = 8  # an eighth on top, for denials and harmless calls: they go on when the others are stopped already
 _COMPACT_BYTES = 4 << 20  # acknowledged bytes that may lie about before the file is rewritten
 _RETRY_S = 1.0  # after a failed write, the next attempt
 _PROBE = b" " * 1024  # more than most records: where this fits, the next record does
 _CHUNK = 256 << 10  # of the file in memory at a time, when it is read or rewritten: the gateway is small
 
-_HEADER = '{{"journal":"aion.audit.v1","acked":"{:020d}"}}\n'
-_HEADER_BYTES = len(_HEADER.format(0))
+_HEADER = '{{"journal":"aion.audit.v2","chain":"{}","acked":"{:020d}","head":"{:<64}"}}\n'
+_LONGEST_HEADER = 512
 
 Later = Callable[[float, Callable[[], None]], object]
 """Run something after so many seconds: `loop.call_later`."""
+
+
+class _Header(msgspec.Struct):
+    journal: Literal["aion.audit.v2"]
+    chain: str
+    acked: str
+    head: str
 
 
 class _Numbered(msgspec.Struct):
     n: int
 
 
+_read_header = msgspec.json.Decoder(_Header)
 _numbered = msgspec.json.Decoder(_Numbered)
-_encode = msgspec.json.Encoder().encode
 
 
 class Batch(NamedTuple):
@@ -49,6 +62,14 @@ class Batch(NamedTuple):
 
     lines: list[bytes]
     last: int
+
+
+class _Sent(NamedTuple):
+    """A batch that waits for its acknowledgement: its last record's number and digest, and where it ends in the file."""
+
+    last: int
+    digest: str
+    end: int
 
 
 class Journal:
@@ -60,10 +81,14 @@ class Journal:
         *,
         later: Later,
         clock: Callable[[], float],
+        genesis: str,
         max_pending_bytes: int = MAX_PENDING_BYTES,
         compact_bytes: int = _COMPACT_BYTES,
     ) -> None:
-        """Open the journal and find what is still unacknowledged in it; raises OSError where it cannot be opened."""
+        """Open the journal and find what is still unacknowledged in it; raises OSError where it cannot be opened.
+
+        `genesis` names the chain that begins where there is no journal yet.
+        """
         self._path = path
         self._later = later
         self._clock = clock
@@ -74,16 +99,22 @@ class Journal:
         self._closed = False
         self._broken: str | None = None
         self._retry_at = 0.0
-        self._sent: deque[tuple[int, int]] = deque()  # (last n, offset after it) of every batch sent and not acked
+        self._sent: deque[_Sent] = deque()
         self._waiter: Callable[[], None] | None = None
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self._acked_n, self._last_n, self._acked_at, self._end = self._scan()
+        self._chain, self._acked_n, self._acked_head, self._header_bytes = self._begin(genesis)
+        self._last_n, self._head, self._acked_at, self._end = self._scan()
         self._sent_at = self._acked_at
 
     @property
     def pending_bytes(self) -> int:
         """How much waits for an acknowledgement, in the file or on its way there."""
         return self._end - self._acked_at + sum(len(line) + 1 for line in self._buffer)
+
+    @property
+    def chain(self) -> str:
+        """The name of the chain that the records belong to."""
+        return self._chain
 
     @property
     def last_n(self) -> int:
@@ -94,41 +125,50 @@ class Journal:
         """Have `call` run whenever there is something new to send."""
         self._waiter = call
 
-    def check(self) -> None:
-        """Raise Unavailable where the next syscall's record could not be kept."""
+    def check(self, *, harmless: bool = False) -> None:
+        """Raise Unavailable where the next syscall's record could not be kept.
+
+        What is harmless has an eighth more room than what has effects, so that a kernel that is long away stops those
+        first, and an agent can still look about and be told no.
+        """
         if self._broken is not None:
             if self._clock() >= self._retry_at:
                 self._try_again()
             if self._broken is not None:
                 raise self._unwritable()
-        if self._end - self._acked_at > self._max_pending:
+        most = self._max_pending + self._max_pending // _RESERVE if harmless else self._max_pending
+        if self._end - self._acked_at > most:
             raise errors.Unavailable(
                 f"the audit journal is full: {self._end - self._acked_at} bytes wait for the kernel, "
-                f"expected at most {self._max_pending}",
+                f"expected at most {most}",
                 retry_after_ms=1000,
             )
 
     def _unwritable(self) -> errors.Unavailable:
         return errors.Unavailable(f"the audit journal cannot be written: {self._broken}", retry_after_ms=1000)
 
-    def next_n(self) -> int:
-        """The number of the next record."""
-        self._last_n += 1
-        return self._last_n
+    def place(self) -> auditchain.Place:
+        """Where the next record belongs in the chain."""
+        return auditchain.Place(self._last_n + 1, self._head)
 
-    def append(self, record: channel.AuditRecord, *, urgent: bool) -> None:
-        """Keep a record: within 20 ms, or before this returns where it is urgent.
+    def append(self, record: channel.AuditRecord, *, urgent: bool, done: bool) -> None:
+        """Keep a record that was made for `place`: within 20 ms, or before this returns where it is urgent.
 
-        An urgent record that cannot be kept raises Unavailable and is forgotten: the caller answers E_UNAVAILABLE, so
-        nothing was done that would need it. The others were done: they wait in memory, and `check` lets no more pass.
+        Where an urgent record cannot be kept this raises Unavailable. That of a call that was not `done` is forgotten
+        then: the caller answers E_UNAVAILABLE, and nothing happened that would need it. The others wait in memory, and
+        `check` lets no more calls begin.
         """
-        if urgent:
-            self.check()
-        self._buffer.append(_encode(record))
+        if urgent and not done:  # that a call found the journal full needs no room in it
+            self.check(harmless=record.code != errors.Unavailable.code)
+        line, before = auditchain.canonical(record), (self._last_n, self._head)
+        self._buffer.append(line)
+        self._last_n, self._head = record.n, auditchain.digest(line)
         if urgent:
             self._flush()
             if self._broken is not None:
-                self._buffer.pop()
+                if not done:
+                    self._buffer.pop()
+                    self._last_n, self._head = before
                 raise self._unwritable()
         elif not self._flush_due:
             self._flush_due = True
@@ -195,7 +235,7 @@ class Journal:
         lines = chunk[: cut - 1].split(b"\n")
         last = _numbered.decode(lines[-1]).n
         self._sent_at += cut
-        self._sent.append((last, self._sent_at))
+        self._sent.append(_Sent(last, auditchain.digest(lines[-1]), self._sent_at))
         return Batch(lines, last)
 
     def rewind(self) -> None:
@@ -206,8 +246,8 @@ class Journal:
     def acknowledge(self, upto: int) -> None:
         """Forget every batch that ends at or before record `upto`."""
         moved = False
-        while self._sent and self._sent[0][0] <= upto:
-            self._acked_n, self._acked_at = self._sent.popleft()
+        while self._sent and self._sent[0].last <= upto:
+            self._acked_n, self._acked_head, self._acked_at = self._sent.popleft()
             moved = True
         if not moved:
             return
@@ -217,20 +257,20 @@ class Journal:
     def _forget(self) -> None:
         # The header first: a crash between the two must not make the next run give out old numbers again, which the
         # kernel would take for records it has.
-        self._write(_HEADER.format(self._acked_n).encode(), 0)
-        if self._acked_at == self._end and self._end > _HEADER_BYTES:
-            os.ftruncate(self._fd, _HEADER_BYTES)
-            self._end = self._acked_at = self._sent_at = _HEADER_BYTES
-        elif self._acked_at - _HEADER_BYTES > self._compact_at:
+        self._write(self._header(), 0)
+        if self._acked_at == self._end and self._end > self._header_bytes:
+            os.ftruncate(self._fd, self._header_bytes)
+            self._end = self._acked_at = self._sent_at = self._header_bytes
+        elif self._acked_at - self._header_bytes > self._compact_at:
             self._compact()
 
     def _compact(self) -> None:
         """Rewrite the file without its acknowledged part; the old one stays whole until the new one has its name."""
-        moved = self._acked_at - _HEADER_BYTES
+        moved = self._acked_at - self._header_bytes
         fresh = self._path.with_name(self._path.name + ".new")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            _write(fd, _HEADER.format(self._acked_n).encode(), 0)
+            _write(fd, self._header(), 0)
             for at in range(self._acked_at, self._end, _CHUNK):
                 _write(fd, os.pread(self._fd, min(_CHUNK, self._end - at), at), at - moved)
             fresh.replace(self._path)
@@ -242,29 +282,44 @@ class Journal:
         self._fd = fd
         self._end -= moved
         self._sent_at -= moved
-        self._acked_at = _HEADER_BYTES
-        self._sent = deque((n, at - moved) for n, at in self._sent)
+        self._acked_at = self._header_bytes
+        self._sent = deque(each._replace(end=each.end - moved) for each in self._sent)
 
-    def _scan(self) -> tuple[int, int, int, int]:
-        """Where the last run stopped: (last acked n, last n, offset of the first unacked record, end of the file)."""
-        header = os.pread(self._fd, _HEADER_BYTES, 0)
-        if len(header) < _HEADER_BYTES or not header.startswith(b'{"journal":"aion.audit.v1"'):
+    def _header(self) -> bytes:
+        return _HEADER.format(self._chain, self._acked_n, self._acked_head).encode()
+
+    def _begin(self, genesis: str) -> tuple[str, int, str, int]:
+        """Read the header, or write one: (chain, last acked n, its digest, width of the header)."""
+        first = os.pread(self._fd, _LONGEST_HEADER, 0).partition(b"\n")
+        try:
+            found = _read_header.decode(first[0]) if first[1] else None
+        except msgspec.DecodeError:
+            found = None
+        if found is None:  # a new file, or one whose first line was torn by a crash: no record was ever in it
+            made = _HEADER.format(genesis, 0, "").encode()
             os.ftruncate(self._fd, 0)
-            self._write(_HEADER.format(0).encode(), 0)
-            return 0, 0, _HEADER_BYTES, _HEADER_BYTES
-        acked = int(header[-23:-3])
-        at, first_pending, last = _HEADER_BYTES, _HEADER_BYTES, acked
+            self._write(made, 0)
+            return genesis, 0, "", len(made)
+        return found.chain, int(found.acked), found.head.strip(), len(first[0]) + 1
+
+    def _scan(self) -> tuple[int, str, int, int]:
+        """Where the last run stopped: (last n, its digest, offset of the first unacked record, end of the file)."""
+        acked, newest = self._acked_n, b""
+        at, first_pending, last = self._header_bytes, self._header_bytes, acked
         with open(self._fd, "rb", buffering=_CHUNK, closefd=False) as lines:
-            lines.seek(_HEADER_BYTES)
+            lines.seek(self._header_bytes)
             for line in lines:
                 if not line.endswith(b"\n"):
                     break  # torn by a crash: its syscall was never answered, and the next write covers it
-                last = _numbered.decode(line).n
+                n = _numbered.decode(line).n
                 at += len(line)
-                if last <= acked:
+                if n <= acked:
                     first_pending = at
+                else:
+                    last, newest = n, line
         os.ftruncate(self._fd, at)
-        return acked, max(acked, last), first_pending, at
+        head = auditchain.digest(newest[:-1]) if newest else self._acked_head
+        return last, head or self._chain, first_pending, at
 
     def close(self) -> None:
         """Write what is buffered and close the file."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aion.api import channel, event, grant, toolcall
+from aion.api import auditchain, channel, event, grant, toolcall
 
 TEXT = st.text(max_size=12)
 COUNT = st.integers(0, 1 << 40)
@@ -25,9 +25,11 @@ GRANTS = st.builds(
     refused=st.dictionaries(TEXT, TEXT, max_size=2),
 )  # fmt: skip
 UP = st.one_of(
-    st.builds(channel.Hello, TEXT, TEXT, TEXT),
+    st.builds(channel.Hello, TEXT, TEXT, TEXT, TEXT),
     st.builds(channel.Heartbeat, COUNT, COUNT, st.builds(channel.Totals, syscalls=COUNT, micro_usd=COUNT)),
-    st.builds(channel.Audit, st.lists(RECORDS, max_size=3)),
+    st.builds(
+        channel.Audit, st.lists(RECORDS.map(lambda record: msgspec.Raw(auditchain.canonical(record))), max_size=3)
+    ),
 )
 DOWN = st.one_of(st.builds(channel.Granted, GRANTS), st.builds(channel.Revoked, TEXT), st.builds(channel.Ack, COUNT))
 CONTEXT = st.builds(toolcall.CallContext, agent_id=TEXT, tenant=TEXT, task_id=TEXT)
@@ -56,7 +58,7 @@ def plain(frame):
 
 @given(UP)
 def test_what_a_gateway_sends_the_kernel_reads(frame):
-    assert channel.decode_up(channel.encode(frame)) == frame
+    assert plain(channel.decode_up(channel.encode(frame))) == plain(frame)
 
 
 @given(DOWN)
@@ -82,7 +84,7 @@ def test_a_frame_that_a_gateway_may_not_send_is_refused(text):
 
 def test_ends_cannot_be_exchanged():
     with pytest.raises(msgspec.ValidationError):
-        channel.decode_down(channel.encode(channel.Hello("pod", "agent", "1")))
+        channel.decode_down(channel.encode(channel.Hello("pod", "agent", "1", "chain")))
     with pytest.raises(msgspec.ValidationError):
         toolcall.decode_to_runner(toolcall.encode(toolcall.Result(1)))
 
@@ -100,11 +102,12 @@ def test_a_runners_document_is_read_with_its_defaults():
 
 @given(COUNT.map(lambda ms: ms % 4_000_000_000_000), RECORDS)
 def test_an_event_is_one_flat_object_that_is_read_back(now, record):
-    made = event.of_audit(msgspec.structs.replace(record, ts_ms=now), seq=7)
+    fields = {**msgspec.to_builtins(record), event.CHAIN: "pod@1"}
+    made = event.Event(7, event.timestamp(now), event.SYSCALLS, event.SYSCALL, fields)
     row = msgspec.json.decode(event.encode(made))
     assert (row["seq"], row["topic"], row["syscall"]) == (7, event.SYSCALLS, record.syscall)
-    assert "n" not in row
     assert event.decode(event.encode(made)) == made
+    assert auditchain.canonical(event.record_of(row)) == auditchain.canonical(record)
 
 
 def test_what_a_reader_cannot_have_is_a_gap_and_not_silence():

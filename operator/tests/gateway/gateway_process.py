@@ -74,7 +74,7 @@ async def running(launch: Path, folder: Path, kernel_url: str, **env: str) -> As
     (folder / "keys" / "default").write_text("a-secret-of-thirty-two-characters")
     tcp, pod = free_ports(2)
     variables = {
-        "AION_AGENT_ID": ME, "AION_TENANT": "tenant-a", "AION_KERNEL_URL": kernel_url, "AION_POD_NAME": "researcher-1",
+        "AION_AGENT_ID": ME, "AION_TENANT": "tenant-a", "AION_KERNEL_URL": kernel_url, "AION_POD_NAME": "researcher-1", "AION_POD_UID": "uid-1",
         "AION_AGENT_UID": str(os.getuid()), "AION_TOKEN_FILE": str(folder / "token"), "AION_KEYS_DIR": str(folder / "keys"),
         "AION_JOURNAL": str(folder / "audit.journal"), "AION_GRACE_S": "5", **env,
     }  # fmt: skip

@@ -6,10 +6,11 @@ import json
 import time
 
 import aiohttp
+import msgspec
 import pytest
 from kernel_scene import ID, scene, settlement, until
 
-from aion.api import channel, grant
+from aion.api import auditchain, channel, event, grant
 from aion.kernel import channel as module
 from aion.kernel import testing
 
@@ -23,8 +24,8 @@ class Gateway:
     async def send(self, frame):
         await self.socket.send_str(channel.encode(frame).decode())
 
-    async def hello(self, *, agent_id=ID, pod="a-1"):
-        await self.send(channel.Hello(pod, agent_id, "1.0"))
+    async def hello(self, *, agent_id=ID, pod="a-1", uid="u1", began=1):
+        await self.send(channel.Hello(pod, agent_id, "1.0", auditchain.genesis(uid, began)))
 
     async def heard(self, within_s=2):
         message = await self.socket.receive(timeout=within_s)
@@ -45,26 +46,42 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def connected(stage, token=None, *, hello=True, pod="a-1", uid="u1"):
+async def connected(stage, token=None, *, hello=True, pod="a-1", uid="u1", began=1):
     token = token or stage.cluster.gateway_token("team", "a", pod=pod, uid=uid)
     headers = {"Authorization": f"Bearer {token}"}
     async with stage.session.ws_connect(stage.url + channel.PATH, headers=headers) as socket:
         gateway = Gateway(socket)
         if hello:
-            await gateway.hello(pod=pod)
+            await gateway.hello(pod=pod, uid=uid, began=began)
         yield gateway
 
 
-def record(n, *, tenant="team", agent=ID):
+def record(n, *, prev="", tenant="team", agent=ID, **more):
     return channel.AuditRecord(
         n=n,
+        prev=prev,
         ts_ms=1_760_000_000_000,
         audit_id=f"sc-{n}",
         tenant=tenant,
         agent=agent,
         syscall="tool.invoke",
         decision="allow",
+        **more,
     )
+
+
+def chained(count, *, uid="u1", began=1, last=None):
+    """The first records of a Pod's chain, as its journal has them; `last` changes the last one."""
+    lines, prev = [], auditchain.genesis(uid, began)
+    for n in range(1, count + 1):
+        line = auditchain.canonical(record(n, prev=prev, **(last or {} if n == count else {})))
+        prev = auditchain.digest(line)
+        lines.append(line)
+    return lines
+
+
+def audit(*lines):
+    return channel.Audit([msgspec.Raw(line) for line in lines])
 
 
 async def events(stage, kind):
@@ -141,7 +158,7 @@ async def test_a_kernel_that_cannot_grant_yet_sends_its_gateways_away(monkeypatc
         cluster.delete(testing.pointer(testing.bundle(), revision=1))
     async with scene(cluster, ready=False) as stage:
         cluster.down = False
-        token = cluster.gateway_token("team", "a", pod="a-1")
+        token = cluster.gateway_token("team", "a", pod="a-1", uid="u1")
         stage.kernel.registry.agents.synced.clear()
         async with connected(stage, token) as gateway:
             code, reason = await gateway.closed()
@@ -169,7 +186,7 @@ async def test_whoever_is_no_gateway_is_refused_by_the_contract(token, status):
 
 async def test_the_pod_that_the_token_was_issued_to_is_the_one_that_speaks():
     async with scene() as stage:
-        token = stage.cluster.gateway_token("team", "a", pod="a-1")
+        token = stage.cluster.gateway_token("team", "a", pod="a-1", uid="u1")
         async with connected(stage, token, hello=False) as gateway:
             await gateway.hello(pod="a-2")
             assert (await gateway.closed())[0] == module.DISAGREES
@@ -241,7 +258,7 @@ async def test_a_busy_gateway_that_only_sends_audit_is_seen_too(monkeypatch):
         await gateway.granted()
         first = await until(lambda: stage.store.sighting(ID))
         await asyncio.sleep(0.01)
-        await gateway.send(channel.Audit([record(1)]))
+        await gateway.send(audit(*chained(1)))
         await gateway.heard()
         await until(lambda: heard_after(stage, first.heard_ms))
 
@@ -264,7 +281,7 @@ async def test_a_deleted_agents_gateway_that_beats_on_makes_no_series():
 async def test_an_audit_batch_is_acknowledged_when_it_can_be_found():
     async with scene() as stage, connected(stage) as gateway:
         await gateway.granted()
-        await gateway.send(channel.Audit([record(1), record(2)]))
+        await gateway.send(audit(*chained(2)))
         assert await gateway.heard() == channel.Ack(2)
         assert json.loads((await stage.store.find_audit("sc-2")).json())["syscall"] == "tool.invoke"
 
@@ -273,11 +290,11 @@ async def test_a_batch_that_is_sent_again_is_acknowledged_and_counted_once():
     async with scene() as stage:
         async with connected(stage) as gateway:
             await gateway.granted()
-            await gateway.send(channel.Audit([record(1), record(2)]))
+            await gateway.send(audit(*chained(2)))
             assert await gateway.heard() == channel.Ack(2)
         async with connected(stage) as gateway:
             await gateway.granted()
-            await gateway.send(channel.Audit([record(1), record(2), record(3)]))
+            await gateway.send(audit(*chained(3)))
             assert await gateway.heard() == channel.Ack(3)
         assert len(await events(stage, "syscall")) == 3
 
@@ -287,16 +304,17 @@ async def test_a_pod_that_is_made_anew_begins_its_journal_anew():
         for uid in ("u1", "u2"):
             async with connected(stage, uid=uid) as gateway:
                 await gateway.granted()
-                await gateway.send(channel.Audit([record(1)]))
+                await gateway.send(audit(*chained(1, uid=uid)))
                 assert await gateway.heard() == channel.Ack(1)
         assert len(await events(stage, "syscall")) == 2
+        assert await events(stage, "chain") == []
 
 
 @pytest.mark.parametrize("foreign", [{"tenant": "rivals"}, {"agent": "agent://team/b"}])
 async def test_a_record_of_somebody_else_is_not_kept_and_ends_the_connection(foreign):
     async with scene() as stage, connected(stage) as gateway:
         await gateway.granted()
-        await gateway.send(channel.Audit([record(1), record(2, **foreign)]))
+        await gateway.send(audit(*chained(2, last=foreign)))
         assert (await gateway.closed())[0] == module.DISAGREES
         assert await events(stage, "syscall") == []
 
@@ -307,8 +325,8 @@ async def test_while_the_store_is_away_nothing_is_acknowledged_and_then_everythi
         await gateway.granted()
         await until(lambda: events(stage, "granted"))
         stage.store.down = True
-        await gateway.send(channel.Audit([record(1)]))
-        await gateway.send(channel.Audit([record(2)]))
+        await gateway.send(audit(*chained(1)))
+        await gateway.send(audit(chained(2)[1]))
         with pytest.raises(TimeoutError):
             await gateway.heard(within_s=0.1)
         stage.store.down = False
@@ -322,7 +340,7 @@ async def test_a_long_outage_sends_the_gateway_away_with_its_records(monkeypatch
         await gateway.granted()
         await until(lambda: events(stage, "granted"))
         stage.store.down = True
-        await gateway.send(channel.Audit([record(1)]))
+        await gateway.send(audit(*chained(1)))
         code, reason = await gateway.closed()
         assert (code, reason[:27]) == (1013, "the audit cannot be kept; c")
 
@@ -339,7 +357,7 @@ async def test_a_gateway_that_leaves_is_counted_out_and_said_so():
 async def test_a_stopping_kernel_hangs_up_at_once():
     async with aiohttp.ClientSession() as session:
         async with scene() as stage:
-            token = stage.cluster.gateway_token("team", "a", pod="a-1")
+            token = stage.cluster.gateway_token("team", "a", pod="a-1", uid="u1")
             headers = {"Authorization": f"Bearer {token}"}
             gateway = Gateway(await session.ws_connect(stage.url + channel.PATH, headers=headers))
             await gateway.hello()
@@ -347,3 +365,68 @@ async def test_a_stopping_kernel_hangs_up_at_once():
             began = time.monotonic()
         assert time.monotonic() - began < 0.5
         assert (await gateway.closed())[0] == 1012
+
+
+async def test_a_break_in_the_chain_is_an_event_and_counted_and_no_record_is_refused():
+    async with scene() as stage, connected(stage) as gateway:
+        await gateway.granted()
+        lines = chained(6)
+        changed = lines[2].replace(b'"allow"', b'"error"')
+        await gateway.send(audit(lines[0], lines[1], changed))
+        assert await gateway.heard() == channel.Ack(3)
+        await gateway.send(audit(lines[3], lines[5]))
+        assert await gateway.heard() == channel.Ack(6)
+        other = msgspec.json.decode(lines[4], type=channel.AuditRecord)
+        late = auditchain.canonical(msgspec.structs.replace(other, audit_id="sc-late"))
+        await gateway.send(audit(late))
+        assert await gateway.heard() == channel.Ack(6)
+        breaks = [(row["what"], row["after"], row["n"], row["agent"]) for row in await events(stage, "chain")]
+        assert breaks == [("changed", 3, 4, ID), ("gap", 4, 6, ID), ("forked", 6, 5, ID)]
+        assert len(await events(stage, "syscall")) == 6
+        async with stage.session.get(stage.url + "/metrics") as page:
+            said = await page.text()
+        for what in ("changed", "gap", "forked"):
+            assert f'aion_kernel_audit_breaks_total{{what="{what}"}} 1.0' in said
+
+
+async def test_a_journal_that_began_anew_within_one_pod_loses_nothing_and_is_told():
+    async with scene() as stage:
+        for began in (1, 2):
+            async with connected(stage, began=began) as gateway:
+                await gateway.granted()
+                await gateway.send(audit(*chained(2, began=began)))
+                assert await gateway.heard() == channel.Ack(2)
+        assert [row["what"] for row in await events(stage, "chain")] == ["restarted"]
+        assert len(await events(stage, "syscall")) == 4
+
+
+async def test_a_chain_of_another_pod_and_what_names_none_end_the_connection():
+    async with scene() as stage:
+        for uid, code in (("u2", module.DISAGREES), ("u 1", module.GARBLED)):
+            async with connected(stage, hello=False) as gateway:
+                await gateway.send(channel.Hello("a-1", ID, "1.0", f"{uid}@1"))
+                assert (await gateway.closed())[0] == code
+
+
+async def test_what_a_newer_gateway_says_in_a_record_is_kept_and_its_digest_holds():
+    async with scene() as stage, connected(stage) as gateway:
+        await gateway.granted()
+        first = {**msgspec.to_builtins(record(1, prev="u1@1")), "carbon_mg": 7}
+        second = auditchain.canonical(record(2, prev=auditchain.digest(auditchain.canonical(first))))
+        await gateway.send(audit(auditchain.canonical(first), second))
+        assert await gateway.heard() == channel.Ack(2)
+        row = json.loads((await stage.store.find_audit("sc-1")).json())
+        assert (row["carbon_mg"], row["chain"]) == (7, "u1@1")
+        assert event.record_of(row) == first
+        assert await events(stage, "chain") == []
+
+
+async def test_a_second_field_of_a_name_that_was_judged_breaks_the_chain_and_is_not_kept():
+    async with scene() as stage, connected(stage) as gateway:
+        await gateway.granted()
+        first = chained(2)[0]
+        doubled = first.replace(b'"tenant":"team"', b'"tenant":"rivals","tenant":"team"')
+        await gateway.send(audit(doubled, auditchain.canonical(record(2, prev=auditchain.digest(doubled)))))
+        assert await gateway.heard() == channel.Ack(2)
+        assert b"rivals" not in (await stage.store.find_audit("sc-1")).json()
+        assert [row["what"] for row in await events(stage, "chain")] == ["changed"]

@@ -41,9 +41,9 @@ async def test_the_record_is_in_the_store_before_the_answer_leaves():
         outsider, order = stage.outsider, []
         record = stage.store.record
 
-        async def slowly(source, drafts):
+        async def slowly(source, drafts, *, broken):
             await asyncio.sleep(0.05)
-            kept = await record(source, drafts)
+            kept = await record(source, drafts, broken=broken)
             order.append("kept")
             return kept
 
@@ -170,7 +170,7 @@ async def test_while_the_audit_cannot_be_kept_no_call_is_begun_and_none_is_lost(
         await until(lambda: stage.tools.asked)
         record = stage.store.record
 
-        async def refuse(source, drafts):
+        async def refuse(source, drafts, *, broken):
             raise errors.Unavailable("full")
 
         stage.store.record = refuse

@@ -70,7 +70,7 @@ async def test_it_lives_without_the_network_becomes_ready_and_ends_cleanly(tmp_p
             token = cluster.gateway_token("team", "a", pod="a-1")
             headers = {"Authorization": f"Bearer {token}"}
             socket = await session.ws_connect(url + channel.PATH, headers=headers)
-            await socket.send_str(channel.encode(channel.Hello("a-1", ID, "1.0")).decode())
+            await socket.send_str(channel.encode(channel.Hello("a-1", ID, "1.0", "uid-of-a-1@1")).decode())
             assert channel.decode_down((await socket.receive(timeout=5)).data).grant.agent_id == ID
 
             began = time.monotonic()

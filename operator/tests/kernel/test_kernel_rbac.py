@@ -108,9 +108,10 @@ async def test_with_the_charts_rights_everything_that_the_kernel_asks_is_answere
 
         bound = ("--audience", "aion-kernel", "--bound-object-kind", "Pod", "--bound-object-name", "a-1")
         gateway = token(apiserver, labels.service_account("a"), TEAM, *bound)
+        uid = apiserver.kubectl("get", "pod", "a-1", "-n", TEAM, "-o", "jsonpath={.metadata.uid}").stdout
         headers = {"Authorization": f"Bearer {gateway}"}
         async with session.ws_connect(url + channel.PATH, headers=headers) as socket:
-            await socket.send_str(channel.encode(channel.Hello("a-1", me["agent_id"], "1.0")).decode())
+            await socket.send_str(channel.encode(channel.Hello("a-1", me["agent_id"], "1.0", f"{uid}@1")).decode())
             granted = channel.decode_down((await socket.receive(timeout=5)).data).grant
             assert [tool.name for tool in granted.tools] == ["dates"]
             apply(apiserver, testing.agent(TEAM, "a"))

@@ -13,17 +13,25 @@ from aion.kernel.testing import FailingStore
 
 def made():
     registry, store = CollectorRegistry(), FailingStore()
-    return store, Recorder(store, source="kernel/1", metrics=KernelMetrics(registry)), registry
+    return store, Recorder(store, chain="kernel/1@5", metrics=KernelMetrics(registry)), registry
 
 
 def take(recorder, count=1):
     for _ in range(count):
-        n = recorder.next_n()
+        n, prev = recorder.place()
         recorder.append(
             channel.AuditRecord(
-                n=n, ts_ms=1, audit_id=f"sc-{n}", tenant="team", agent="a", syscall="tool.invoke", decision="allow"
+                n=n,
+                prev=prev,
+                ts_ms=1,
+                audit_id=f"sc-{n}",
+                tenant="team",
+                agent="a",
+                syscall="tool.invoke",
+                decision="allow",
             ),
             urgent=False,
+            done=True,
         )
 
 
@@ -40,10 +48,12 @@ async def test_calls_that_end_during_a_write_share_the_next_one():
     batches = []
     write = store.record
 
-    async def slowly(source, drafts):
+    async def slowly(source, drafts, *, broken):
         batches.append(len(drafts))
         await asyncio.sleep(0.01)
-        return await write(source, drafts)
+        kept = await write(source, drafts, broken=broken)
+        assert kept.breaks == ()
+        return kept
 
     store.record = slowly
 

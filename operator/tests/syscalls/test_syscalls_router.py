@@ -242,19 +242,78 @@ async def test_a_refusal_that_cannot_be_recorded_is_answered_as_unavailable():
     assert (answer.status, answer.code, "rule" in answer.error) == (503, "E_UNAVAILABLE", False)
 
 
-async def test_a_call_that_was_done_while_the_audit_broke_is_answered_and_kept():
-    async def act(_call: Call) -> bytes:
-        stage.audit.broken = "disk full"
-        return b"{}"
+async def breaks_the_audit(call: Call) -> bytes:
+    call.router._audit.broken = "disk full"
+    return b"{}"
 
-    stage = Stage(Scripted("tool.invoke", act))
+
+async def test_a_harmless_call_that_was_done_while_the_audit_broke_is_answered_and_its_record_waits():
+    stage = Stage(Scripted("tool.invoke", breaks_the_audit, idempotent=True))
     assert (await stage.call("tool.invoke")).status == 200
     assert stage.record.decision == "allow"
 
 
+async def test_an_effect_whose_record_is_not_on_disk_is_never_answered_as_if_it_might_be_tried_again():
+    stage = Stage(Scripted("tool.invoke", breaks_the_audit))
+    answer = await stage.call("tool.invoke")
+    assert (answer.status, answer.code, "retry_after_ms" in answer.error) == (409, "E_UNKNOWN_OUTCOME", False)
+    assert "disk full" in answer.error["message"]
+    assert (stage.record.decision, stage.record.audit_id) == ("allow", answer.body["audit_id"])
+
+
+class Urgency(testing.KeptAudit):
+    """Keeps what had to be there before the answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.urgent: list[str] = []
+
+    def append(self, record, *, urgent, done):
+        super().append(record, urgent=urgent, done=done)
+        if urgent:
+            self.urgent.append(record.code or record.subject)
+
+
+@pytest.mark.parametrize(
+    ("idempotent", "micro_usd", "code"),
+    [(True, 0, ""), (False, 0, ""), (True, 1, ""), (True, 0, "E_POLICY"), (True, 0, "E_UPSTREAM")],
+)
+async def test_denials_errors_money_and_effects_are_on_disk_before_the_answer_and_the_rest_soon(
+    idempotent, micro_usd, code
+):
+    async def act(call: Call) -> bytes:
+        call.micro_usd, call.subject = micro_usd, "done"
+        if code:
+            raise errors.BY_CODE[code]("because")
+        return b"{}"
+
+    audit = Urgency()
+    stage = Stage(Scripted("tool.invoke", act, idempotent=idempotent), audit=audit)
+    assert (await stage.call("tool.invoke")).code == code
+    assert audit.urgent == ([] if idempotent and not micro_usd and not code else [code or "done"])
+
+
+async def test_a_full_journal_stops_what_has_effects_and_lets_what_is_harmless_go_on(tmp_path):
+    loop = asyncio.get_running_loop()
+    journal = Journal(
+        tmp_path / "journal", later=loop.call_later, clock=loop.time, genesis="pod@1", max_pending_bytes=8000
+    )
+    read = Scripted("net.fetch", idempotent=True)
+    stage = Stage(Scripted("tool.invoke"), read, audit=journal)
+    while (await stage.call("tool.invoke")).status == 200:
+        pass
+    done = len(stage.router._handlers["tool.invoke"].calls)
+    assert [(await stage.call(name)).status for name in ("net.fetch", "tool.invoke")] == [200, 503]
+    assert (await stage.call("net.fetch", agent_id=OTHER)).code == "E_POLICY"
+    assert (len(stage.router._handlers["tool.invoke"].calls), len(read.calls)) == (done, 1)
+    journal.close()
+
+
 async def test_a_full_journal_lets_nothing_through_until_the_kernel_has_taken_some(tmp_path):
     loop = asyncio.get_running_loop()
-    journal = Journal(tmp_path / "journal", later=loop.call_later, clock=loop.time, max_pending_bytes=1000)
+    journal = Journal(
+        tmp_path / "journal", later=loop.call_later, clock=loop.time, genesis="pod@1", max_pending_bytes=1000
+    )
     handler = Scripted("tool.invoke")
     stage = Stage(handler, audit=journal)
     answers = [await stage.call("tool.invoke", agent_id=OTHER) for _ in range(20)]
@@ -495,7 +554,7 @@ async def test_a_nested_call_ends_with_its_outer_call_whether_or_not_that_can_be
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert [record.syscall for record in stage.audit.records] == ([] if broken else ["event.emit", "tool.invoke"])
+    assert [record.syscall for record in stage.audit.records] == ["event.emit", "tool.invoke"]
 
 
 async def test_everything_is_counted_by_syscall_and_decision_and_added_up():

@@ -14,8 +14,10 @@ from hypothesis import settings
 from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aion.api import channel, errors
+from aion.api import auditchain, channel, errors
 from aion.telemetry.journal import Journal
+
+GENESIS = auditchain.genesis("a-pods-uid", 1_760_000_000_000)
 
 
 class Timers:
@@ -54,13 +56,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def opened(path: Path, timers: Timers, **limits: int) -> Journal:
-    return Journal(path, later=timers.later, clock=timers.clock, **limits)
+    return Journal(path, later=timers.later, clock=timers.clock, genesis=GENESIS, **limits)
 
 
-def write(journal: Journal, *, urgent: bool = False, subject: str = "") -> int:
-    n = journal.next_n()
+def write(journal: Journal, *, urgent: bool = False, done: bool | None = None, subject: str = "") -> int:
+    n, prev = journal.place()
     record = channel.AuditRecord(
         n=n,
+        prev=prev,
         ts_ms=1,
         audit_id=f"sc-{n}-{subject[:8]}",
         tenant="t",
@@ -69,16 +72,20 @@ def write(journal: Journal, *, urgent: bool = False, subject: str = "") -> int:
         decision="allow",
         subject=subject,
     )
-    journal.append(record, urgent=urgent)
+    journal.append(record, urgent=urgent, done=not urgent if done is None else done)
     return n
 
 
 def sent(journal: Journal, **limits: int) -> list[int]:
-    """Every record that is to be sent, in order."""
+    """Every record that is to be sent, in order; each names the one before it."""
     found: list[int] = []
+    before: bytes | None = None
     while (batch := journal.batch(**limits)) is not None:
         records = [msgspec.json.decode(line, type=channel.AuditRecord) for line in batch.lines]
         assert batch.last == records[-1].n
+        for line, record in zip(batch.lines, records, strict=True):
+            assert before is None or record.prev == auditchain.digest(before)
+            before = line
         found += [record.n for record in records]
     return found
 
@@ -138,7 +145,7 @@ def test_a_batch_holds_whole_records_up_to_its_size_and_a_longer_one_alone(path,
     for length in (10, 10, 5000, 10):
         write(journal, urgent=True, subject="x" * length)
     sizes = []
-    while (batch := journal.batch(max_bytes=400)) is not None:
+    while (batch := journal.batch(max_bytes=500)) is not None:
         sizes.append(len(batch.lines))
     assert sizes == [2, 1, 1]
     journal.close()
@@ -148,7 +155,7 @@ def test_what_was_sent_and_not_acknowledged_is_sent_again_on_the_next_connection
     journal = opened(path, timers)
     for _ in range(4):
         write(journal, urgent=True)
-    assert sent(journal, max_bytes=200) == [1, 2, 3, 4]  # in two batches
+    assert sent(journal, max_bytes=440) == [1, 2, 3, 4]  # in two batches
     journal.acknowledge(2)
     journal.rewind()
     assert sent(journal) == [3, 4]
@@ -181,7 +188,7 @@ def test_acknowledged_records_are_cut_off_before_the_file_grows(path, timers):
     for _ in range(50):
         for _ in range(4):
             write(journal, urgent=True)
-        first = journal.batch(max_bytes=300)
+        first = journal.batch(max_bytes=500)
         assert first is not None
         sent(journal)
         journal.acknowledge(first.last)
@@ -189,7 +196,7 @@ def test_acknowledged_records_are_cut_off_before_the_file_grows(path, timers):
         journal.acknowledge(0)
         rest = sent(journal)
         assert rest == list(range(first.last + 1, journal.last_n + 1))
-        assert path.stat().st_size < 60 + 2000 + journal.pending_bytes
+        assert path.stat().st_size < 300 + 2000 + journal.pending_bytes
     journal.close()
     again = opened(path, timers)
     assert sent(again) == rest
@@ -201,13 +208,59 @@ def test_a_full_journal_stops_the_next_call_until_the_kernel_has_taken_some(path
     while journal.pending_bytes <= 500:
         journal.check()
         write(journal, urgent=True)
-    for refused in (journal.check, lambda: write(journal, urgent=True)):
-        with pytest.raises(errors.Unavailable, match="the audit journal is full: "):
-            refused()
+    with pytest.raises(errors.Unavailable, match="the audit journal is full: "):
+        journal.check()
     taken = sent(journal)
     assert taken == list(range(1, len(taken) + 1))
     journal.acknowledge(taken[-1])
     journal.check()
+    journal.close()
+
+
+def test_a_full_journal_has_room_for_denials_and_harmless_calls_that_it_has_no_more_for_others(path, timers):
+    journal = opened(path, timers, max_pending_bytes=8000)
+    while journal.pending_bytes <= 8000:
+        write(journal, urgent=True)
+    with pytest.raises(errors.Unavailable, match="expected at most 8000"):
+        journal.check()
+    journal.check(harmless=True)
+    while journal.pending_bytes <= 9000:
+        write(journal, urgent=True)
+    for refused in (lambda: journal.check(harmless=True), lambda: write(journal, urgent=True)):
+        with pytest.raises(errors.Unavailable, match="expected at most 9000"):
+            refused()
+    n = journal.last_n
+    assert write(journal, urgent=True, done=True) == n + 1  # it was under way: whatever it did is told
+    assert sent(journal) == list(range(1, n + 2))
+    journal.close()
+
+
+def test_a_record_of_something_that_was_done_outlives_a_disk_that_did_not_take_it(path, timers):
+    journal = opened(path, timers)
+    with full_disk(path.stat().st_size + 20):
+        with pytest.raises(errors.Unavailable):
+            write(journal, urgent=True, done=True)
+        with pytest.raises(errors.Unavailable):
+            write(journal, urgent=True)
+    timers.wait(1.0)
+    assert write(journal, urgent=True) == 2
+    assert sent(journal) == [1, 2]
+    journal.close()
+
+
+def test_the_chain_begins_with_its_name_and_goes_on_after_a_restart_whatever_was_acknowledged(path, timers):
+    journal = opened(path, timers)
+    assert (journal.chain, journal.place()) == (GENESIS, (1, GENESIS))
+    for taken in range(4):
+        write(journal, urgent=True)
+        place = journal.place()
+        assert place.n == taken + 2
+        if taken % 2:
+            sent(journal)
+            journal.acknowledge(taken + 1)
+        journal.close()
+        journal = Journal(path, later=timers.later, clock=timers.clock, genesis=auditchain.genesis("another", 5))
+        assert (journal.chain, journal.place()) == (GENESIS, place)
     journal.close()
 
 
@@ -282,11 +335,11 @@ def test_an_urgent_record_that_the_disk_does_not_take_is_refused_and_the_journal
         journal.check()  # not a write for every call: the next attempt is a second away
     timers.wait(1.0)
     journal.check()
-    assert write(journal, urgent=True) == 3
-    assert sent(journal) == [1, 3]
+    assert write(journal, urgent=True) == 2
+    assert sent(journal) == [1, 2]
     journal.close()
     again = opened(path, timers)
-    assert sent(again) == [1, 3]
+    assert sent(again) == [1, 2]
     again.close()
 
 
@@ -294,7 +347,7 @@ def test_records_of_calls_that_were_done_wait_in_memory_and_are_written_without_
     journal = opened(path, timers)
     news: list[None] = []
     journal.on_written(lambda: news.append(None))
-    with full_disk(path.stat().st_size + 200):
+    with full_disk(path.stat().st_size + 300):
         for _ in range(5):
             write(journal)
         timers.wait(0.02)
@@ -318,7 +371,7 @@ def test_a_full_disk_keeps_the_old_file_when_it_cannot_be_rewritten(path, timers
         write(journal, urgent=True)
     first = journal.batch(max_bytes=1000)
     assert first is not None
-    with full_disk(300):
+    with full_disk(400):
         journal.acknowledge(first.last)
     assert not path.with_name(path.name + ".new").exists()
     journal.check()
@@ -378,7 +431,7 @@ class Life(RuleBasedStateMachine):
         self.path = Path(self.folder.name) / "journal"
         self.timers = Timers()
         self.compact = compact
-        self.kept: dict[int, str] = {}
+        self.kept: dict[int, bytes] = {}
         self.acked = 0
         self.written: dict[int, str] = {}
         """What may not be lost any more: flushed, or urgent."""
@@ -398,30 +451,42 @@ class Life(RuleBasedStateMachine):
 
     @rule(urgent=some.booleans(), length=some.integers(0, 400))
     def write(self, urgent, length):
-        n = self.journal.next_n()
+        n, prev = self.journal.place()
         made = f"{self.life}.{n}"
         self.buffered[n] = made
         record = channel.AuditRecord(
-            n=n, ts_ms=1, audit_id=made, tenant="t", agent="a", syscall="s", decision="allow", subject="x" * length
+            n=n,
+            prev=prev,
+            ts_ms=1,
+            audit_id=made,
+            tenant="t",
+            agent="a",
+            syscall="s",
+            decision="allow",
+            subject="x" * length,
         )
-        self.journal.append(record, urgent=urgent)
+        self.journal.append(record, urgent=urgent, done=True)
         assert not urgent or n in self.written
 
-    @rule(room=some.integers(0, 300))
-    def write_to_a_full_disk(self, room):
-        n = self.journal.next_n()
+    @rule(room=some.integers(0, 300), done=some.booleans())
+    def write_to_a_full_disk(self, room, done):
+        n, prev = self.journal.place()
+        made = f"{self.life}.{n}"
         record = channel.AuditRecord(
             n=n,
+            prev=prev,
             ts_ms=1,
-            audit_id=f"{self.life}.{n}",
+            audit_id=made,
             tenant="t",
             agent="a",
             syscall="s",
             decision="deny",
             subject="x" * 300,
         )
+        if done:
+            self.buffered[n] = made
         with full_disk(self.path.stat().st_size + room), pytest.raises(errors.Unavailable):
-            self.journal.append(record, urgent=True)
+            self.journal.append(record, urgent=True, done=done)
         self.timers.wait(1.0)
         self.journal.check()
 
@@ -436,8 +501,7 @@ class Life(RuleBasedStateMachine):
         if batch is None:
             return
         for line in batch.lines:
-            record = msgspec.json.decode(line, type=channel.AuditRecord)
-            assert self.kept.setdefault(record.n, record.audit_id) == record.audit_id
+            self.keep(line)
         if acks:
             self.acked = max(self.kept)
             self.journal.acknowledge(self.acked)
@@ -462,6 +526,10 @@ class Life(RuleBasedStateMachine):
     def nothing_is_given_twice(self):
         assert self.journal.last_n >= max([0, *self.kept, *self.written])
 
+    def keep(self, line):
+        record = msgspec.json.decode(line, type=channel.AuditRecord)
+        assert self.kept.setdefault(record.n, line) == line
+
     def teardown(self):
         if not hasattr(self, "journal"):
             return
@@ -469,9 +537,14 @@ class Life(RuleBasedStateMachine):
         self.journal.rewind()
         while (batch := self.journal.batch()) is not None:
             for line in batch.lines:
-                record = msgspec.json.decode(line, type=channel.AuditRecord)
-                assert self.kept.setdefault(record.n, record.audit_id) == record.audit_id
-        assert self.written.items() <= self.kept.items()
+                self.keep(line)
+        ids = {n: msgspec.json.decode(line)["audit_id"] for n, line in self.kept.items()}
+        assert self.written.items() <= ids.items()
+        assert sorted(ids) == list(range(1, self.journal.last_n + 1))
+        prev = GENESIS
+        for _, line in sorted(self.kept.items()):
+            assert msgspec.json.decode(line)["prev"] == prev
+            prev = auditchain.digest(line)
         self.journal.close()
         self.folder.cleanup()
 
