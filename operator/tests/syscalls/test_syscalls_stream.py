@@ -148,8 +148,9 @@ async def test_a_stream_whose_record_cannot_be_kept_ends_by_saying_so():
     async with await begun(stage) as stream:
         await anext(stream)
         stage.audit.broken = "disk full"
-        with pytest.raises(errors.Unavailable, match="disk full"):
+        with pytest.raises(errors.UnknownOutcome, match="disk full"):
             await anext(stream)
+        assert (stage.record.code, stage.record.decision) == ("E_UPSTREAM", "error")
     assert at_rest(stage)
 
 
