@@ -31,9 +31,9 @@ def agent(namespace, name="a", **spec):
     return {"apiVersion": "aion.os/v1", "kind": "Agent", "metadata": meta, "spec": spec}
 
 
-def tool(namespace, name="t"):
+def tool(namespace, name="t", **spec):
     meta = {"name": name, "namespace": namespace}
-    spec = {"version": "1.0.0", "entry": "wasm:tools/t.wasm"}
+    spec = {"version": "1.0.0", "entry": "wasm:tools/t.wasm", **spec}
     return {"apiVersion": "aion.os/v1", "kind": "Tool", "metadata": meta, "spec": spec}
 
 

@@ -57,6 +57,10 @@ class Applier:
                 self._memory.gone(child.kind, child.uid)
         if plan.keys_in:
             await self._keys(plan.keys_in)
+        for document in plan.over:
+            meta = document["metadata"]
+            where = {"namespace": meta["namespace"], "name": meta["name"]}
+            await self._cluster.merge(BY_KIND[document["kind"]], **where, patch={"spec": document["spec"]})
         for document in plan.apply:
             self._memory.seen(dict(await self._cluster.apply(document)))
         if plan.rekey:  # last: whatever is refused before it, the status does not speak of a key that was not made

@@ -10,10 +10,10 @@ from typing import Any
 
 from aion.api import labels
 from aion.api.conditions import Condition
-from aion.controller import outcome, views
+from aion.controller import outcome, ownership, views
 from aion.controller.outcome import Outcome
 from aion.controller.sealed import Document
-from aion.controller.views import ChildView, PodView
+from aion.controller.views import ChildView, DeploymentView, PodView
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,15 @@ class Rekey:
 class Plan:
     """`delete` and `prune` first, then `apply` in its order, then the status out of `conditions` and `facts`.
 
+    What is in `over` is written over before it is applied, foreign parts of its lists and all: of a list whose items go by a key, an edit of the key leaves an
+    item that is not ours, and the server refuses ours beside it.
     `keys_in` names the namespace whose key Secret must exist before the children. `facts` is the rest of the status; a field
     that it leaves out is taken back. No conditions: the status is left as it is.
     """
 
     delete: tuple[PodView, ...] = ()
     prune: tuple[ChildView, ...] = ()
+    over: tuple[Document, ...] = ()
     apply: tuple[Document, ...] = ()
     keys_in: str = ""
     rekey: Rekey | None = None
@@ -51,5 +54,11 @@ class Plan:
 def present(document: Document, children: Iterable[ChildView]) -> bool:
     """Whether the child is there already, just as it would be applied."""
     meta = document["metadata"]
-    wanted = (document["kind"], meta["name"], meta["labels"][labels.TEMPLATE_HASH], views.exactly(document))
-    return any((child.kind, child.name, child.template_hash, child.spec) == wanted for child in children)
+    named = (child for child in children if (child.kind, child.name) == (document["kind"], meta["name"]))
+    return any(untouched(document, child) for child in named)
+
+
+def untouched(document: Document, child: ChildView | DeploymentView) -> bool:
+    """Whether the child was made of this very document, and nobody has changed since what is ours in it."""
+    hashed = document["metadata"]["labels"][labels.TEMPLATE_HASH]
+    return child.template_hash == hashed and child.owned == views.digest(ownership.sent(document))

@@ -17,11 +17,11 @@ from aion.controller.accept import Refusal
 from aion.controller.conditions_tool import Standing
 from aion.controller.diagnosis import Finding, Needs
 from aion.controller.outcome import Outcome
-from aion.controller.plan import Plan, present
+from aion.controller.plan import Plan, present, untouched
 from aion.controller.sealed import Document
 from aion.controller.settings import Settings
 from aion.controller.store import Observed
-from aion.controller.views import DeploymentView, PodView, RootView
+from aion.controller.views import PodView, RootView
 
 NET_S = 60.0
 
@@ -51,7 +51,7 @@ def plan(seen: Observed, *, settings: Settings, profiles: Mapping[str, str], now
     )  # such a one stays until it is collected; another was made for it
 
     apply: list[Document] = [] if present(service, seen.children) else [service]
-    if not _as_wanted(seen.deployment, deployment):
+    if seen.deployment is None or not untouched(deployment, seen.deployment):
         apply.append(deployment)
     guards = render_tool.guards(recipe, settings=settings)
     apply = [*(guard for guard in guards if not present(guard, seen.children)), *apply]
@@ -64,6 +64,7 @@ def plan(seen: Observed, *, settings: Settings, profiles: Mapping[str, str], now
     )
     return Plan(
         prune=tuple(c for c in seen.children if c.kind == "PodDisruptionBudget" and c.kind not in kinds),
+        over=tuple(each for each in apply if each is service and any(c.kind == "Service" for c in seen.children)),
         apply=tuple(apply),
         keys_in=root.key.namespace if apply or finding is not None else "",
         conditions=conditions_tool.of(standing),
@@ -88,13 +89,6 @@ def _elder(tool: Tool, others: tuple[RootView, ...]) -> str | None:
         if not other.deleting and model.tool_name == tool.tool_name and model.seniority < tool.seniority:
             return model.name
     return None
-
-
-def _as_wanted(held: DeploymentView | None, wanted: Document) -> bool:
-    if held is None:
-        return False
-    hashed = wanted["metadata"]["labels"][labels.TEMPLATE_HASH]
-    return (held.template_hash, held.wanted) == (hashed, wanted["spec"]["replicas"])
 
 
 def _finding(

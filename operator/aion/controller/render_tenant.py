@@ -1,8 +1,8 @@
 """A Tenant's children as documents: what its namespace may use, what may be reached from it, and its Pod Security labels. Pure.
 
 Apart from the plan, which says whether the namespace is there to be bound. The network is denied whole, both ways, and opened for three things that
-an Agent's gateway needs: the kernel, names, and the Tools of the namespace (whose own policies let Agents in). NetworkPolicies spell out every
-default of the API, so that an edit by hand is seen. It must never take labels of the namespace that others set, nor hold a key.
+an Agent's gateway needs: the kernel, names, and the Tools of the namespace (whose own policies let Agents in). NetworkPolicies spell out
+every list that must stay empty: what is left out is not ours, and others may fill it. It must never take labels of the namespace that others set, nor hold a key.
 """
 
 from aion.api import labels, toolcall

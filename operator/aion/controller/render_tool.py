@@ -55,7 +55,7 @@ def children(recipe: ToolRecipe, *, settings: Settings) -> tuple[Document, Docum
 def guards(recipe: ToolRecipe, *, settings: Settings) -> tuple[Document, ...]:
     """Who reaches the Tool's Pods, what they reach (nothing), and how many may be evicted at once.
 
-    Every default of the API is spelled out: what is stored is what was sent, so that an edit by hand is seen (see `views.EXACT`).
+    Every list that must stay empty is spelled out: what is left out is not ours, and others may fill it.
     """
     worn = labels.of_tool(recipe.key.name)
     selector = {"matchLabels": {labels.TOOL: recipe.key.name, labels.MANAGED_BY: labels.MANAGER}}

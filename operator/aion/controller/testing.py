@@ -1,7 +1,7 @@
 """A cluster in memory, for tests of whoever drives this package: the API server's side of `kube.Cluster`, and the others who act on it.
 
 Shipped and typed, so that tests need no mocks. What a reconciler can notice is real: uids, resource versions, generations, server-side apply that
-takes back what was left out, a status that only /status writes, Pods whose spec never changes, graceful deletion, garbage collection by owner.
+takes back what was left out and keeps books of what is ours, a status that only /status writes, Pods whose spec never changes, graceful deletion, garbage collection by owner.
 What a server validates is not: schemas, admission and field ownership between managers are for tests against a real one.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from aion.api import labels
 from aion.controller import errors
 from aion.controller.kube import BY_KIND, PODS, Document, Event, Page, Resource
 
@@ -196,9 +197,7 @@ class FakeCluster:
         place = _place(document)
         stored = self._objects.get(place)
         if stored is None:
-            stored = self._add(document)
-            stored.applied = {}  # none of it is ours to take back
-            return copy.deepcopy(stored.body)
+            return copy.deepcopy(self._add(document, ours=False).body)
         before = copy.deepcopy(stored.body)
         stored.body["spec"] = copy.deepcopy(document.get("spec") or {})
         for field in ("labels", "annotations"):
@@ -240,10 +239,10 @@ class FakeCluster:
         if error := self.fault(write, document):
             raise error
 
-    def _add(self, document: Document) -> _Stored:
+    def _add(self, document: Document, *, ours: bool = True) -> _Stored:
         self._born += 1
-        applied = {part: copy.deepcopy(value) for part, value in document.items() if part != "status"}
-        body = copy.deepcopy(applied)
+        body = {part: copy.deepcopy(value) for part, value in document.items() if part != "status"}
+        applied = copy.deepcopy(body) if ours else {}  # what is not ours is not ours to take back
         body["metadata"] |= {"uid": f"uid-{self._born}", "generation": 1, "creationTimestamp": "2026-01-01T00:00:00Z"}
         stored = _Stored(body, applied, {})
         self._objects[_place(document)] = stored
@@ -272,7 +271,15 @@ class FakeCluster:
 
     def _stamp(self, stored: _Stored) -> None:
         self._version += 1
-        stored.body["metadata"]["resourceVersion"] = str(self._version)
+        meta = stored.body["metadata"]
+        meta["resourceVersion"] = str(self._version)
+        if stored.applied:
+            named = {**stored.applied, "metadata": {**stored.applied["metadata"]}}
+            for part, names in ((named, ("apiVersion", "kind")), (named["metadata"], ("name", "namespace"))):
+                for name in names:  # what an object is called belongs to nobody
+                    part.pop(name, None)
+            books = _books(named, stored.body)
+            meta["managedFields"] = [{"manager": labels.CONTROLLER, "operation": "Apply", "fieldsV1": books}]
 
     def _tell(self, kind: str, stored: _Stored) -> None:
         self._history.append((kind, copy.deepcopy(stored.body)))
@@ -298,6 +305,16 @@ def _take_over(into: Object, wanted: Mapping[str, Any], *, before: Mapping[str, 
             _take_over(into[name], value, before=old if isinstance(old, Mapping) else {})
         else:
             into[name] = copy.deepcopy(value)
+
+
+def _books(applied: Mapping[str, Any], body: Mapping[str, Any]) -> Object:
+    """Which of the fields that we applied are still ours, in the server's notation. Lists count as a whole."""
+    kept: Object = {}
+    for name, value in applied.items():
+        inner = _books(value, body[name]) if isinstance(value, Mapping) and isinstance(body.get(name), Mapping) else {}
+        if inner or body.get(name) == value:
+            kept[f"f:{name}"] = inner
+    return kept
 
 
 def _merge(into: Object, patch: Mapping[str, Any]) -> None:

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from aion.api import labels
+from aion.controller import ownership
 
 Document: TypeAlias = Mapping[str, Any]
 
 GPU = "nvidia.com/gpu"  # the extended resource, a whole number
 LABEL_PROFILE = "seccomp.aion.os/"  # followed by 16 hex digits of the profile's sha256
-
-EXACT = frozenset({"NetworkPolicy", "PodDisruptionBudget"})
-"""Kinds whose spec we render with every default spelled out, and every list that must stay empty: what is left out, others may fill."""
 
 _OURS = frozenset(
     {"observedGeneration", "conditions"}
@@ -120,7 +118,7 @@ class DeploymentView:
     uid: str
     owner: Key | None
     template_hash: str
-    wanted: int  # spec.replicas, which a person's `kubectl scale` may have changed
+    owned: str  # as of a ChildView: a `kubectl scale` is a hand in it, too
     observed: bool  # its controller has seen the newest generation
     replicas: int
     updated: int
@@ -134,10 +132,9 @@ class DeploymentView:
 
 @dataclass(frozen=True, slots=True)
 class ChildView:
-    """A child that is not a Pod nor a Deployment: that it is there, and as which version of what we render.
+    """A child that is not a Pod nor a Deployment: that it is there, as which version of what we render, and how much of that is still ours.
 
-    `spec` is the digest of what really stands in it, of kinds to which the API server adds nothing: a guard that somebody edited by
-    hand is noticed. Of the others it is empty.
+    `owned` is the digest of the shape of our fields, see `ownership`: a child that somebody edited by hand is noticed.
     """
 
     kind: str
@@ -146,7 +143,7 @@ class ChildView:
     uid: str
     owner: Key | None
     template_hash: str
-    spec: str = ""
+    owned: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +267,7 @@ def deployment(document: Document) -> DeploymentView:
         uid=meta["uid"],
         owner=_owner(meta),
         template_hash=(meta.get("labels") or {}).get(labels.TEMPLATE_HASH, ""),
-        wanted=int((document.get("spec") or {}).get("replicas", 1)),
+        owned=digest(ownership.held(document)),
         observed=int(status.get("observedGeneration") or 0) >= int(meta.get("generation") or 0),
         replicas=int(status.get("replicas") or 0),
         updated=int(status.get("updatedReplicas") or 0),
@@ -283,16 +280,8 @@ def child(document: Document) -> ChildView:
     """Project what is neither a root nor a Pod, a Deployment or a Node."""
     meta = document["metadata"]
     hashed = (meta.get("labels") or {}).get(labels.TEMPLATE_HASH, "")
-    return ChildView(
-        document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta), hashed, exactly(document)
-    )
-
-
-def exactly(document: Document) -> str:
-    """The digest of the spec, of a kind that the API server stores as it was sent, but for empty lists; else empty."""
-    if document["kind"] not in EXACT:
-        return ""
-    return digest({name: value for name, value in (document.get("spec") or {}).items() if value != []})
+    owned = digest(ownership.held(document))
+    return ChildView(document["kind"], meta["namespace"], meta["name"], meta["uid"], _owner(meta), hashed, owned)
 
 
 def digest(document: object) -> str:
