@@ -5,7 +5,7 @@ import time
 import pytest
 
 from aion.controller.kube import BY_KIND
-from faulty import agent, tool
+from faulty import agent, told, tool
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(90)]
 
@@ -31,7 +31,9 @@ HANDS = (
     ("a Tenant's defaults", "LimitRange", "aion-tenant", [("/spec/limits/0/default/memory", "9Gi")]),
     ("a label that binds", "NetworkPolicy", "aion-tenant", {"metadata": {"labels": {"aion.os/tenant": None}}}),
     ("taken out of our sight", "ServiceAccount", "agent-a", {"metadata": {"labels": {MANAGED_BY: None}}}),
+    ("taken out of our sight again", "ServiceAccount", "agent-a", {"metadata": {"labels": {MANAGED_BY: None}}}),
     ("taken out of our sight", "Deployment", "tool-t", {"metadata": {"labels": {MANAGED_BY: None}}}),
+    ("edited after that", "Deployment", "tool-t", {"spec": {"replicas": 5}}),
 )  # fmt: skip
 
 FOREIGN = (
@@ -111,6 +113,27 @@ def test_a_child_that_somebody_edited_is_as_it_was_and_then_all_is_quiet(world, 
     before = quiet(run)
     time.sleep(2)
     assert run.writes() == before
+
+
+def test_a_pod_that_lost_labels_or_an_image_gets_them_back_and_is_still_known_for_ready(world, team, recovered):
+    run = world.controller()
+    world.create(agent(team))
+    world.settle(team)
+    name = world.one(team, "agents")["status"]["podName"]
+    right = bare(world, team, "Pod", name)
+    began = time.monotonic()
+    for label in (MANAGED_BY, "aion.os/agent", "aion.os/template-hash", MANAGED_BY):
+        patch(world, team, "Pod", name, {"metadata": {"labels": {label: None}}})
+        as_it_was(world, team, "Pod", name, right=right, what=label)
+    patch(world, team, "Pod", name, [("/spec/containers/1/image", "evil:1")])
+    as_it_was(world, team, "Pod", name, right=right, what="its image")
+    recovered("four labels and an image back", time.monotonic() - began)
+    patch(world, team, "Pod", name, {"metadata": {"labels": {"theirs": "kept"}}})
+    before = quiet(run)
+    says = {"conditions": [{"type": "Ready", "status": "True"}], "phase": "Running"}
+    world.merge(team, "pods", name, {"status": says}, subresource="status")
+    world.until(lambda: told(world.one(team, "agents"))["status"] == "True", what="the Agent's readiness")
+    assert quiet(run) == {**before, ("Agent", "status", "apply"): before["Agent", "status", "apply"] + 1}
 
 
 def test_what_others_add_to_a_child_is_left_alone_and_costs_no_write(world, team, bound):

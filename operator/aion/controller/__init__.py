@@ -16,7 +16,7 @@ The files, in the order in which an event meets them:
     diagnosis         why a Pod is not ready              disruption  what took away one that was
     refusals          what the API server's no means
     conditions_agent  what to say about it                conditions_tool, binding, readiness    … and in which words
-    plan              the hand-over, as data
+    plan, ownership   the hand-over, as data              … and how it is known that nobody has touched what is there
 
     apply             the writes of children, and the tenant's keys
     status, events    the status, where there is something new to say; what happened, for people

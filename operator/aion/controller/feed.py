@@ -36,9 +36,9 @@ class Feed:
             self._queue.add(key, priority)
         return bool(keys)
 
-    def gone(self, kind: str, uid: str) -> bool:
-        """An object is no more; answers whether that was news to anybody."""
-        keys = self._store.remove(kind, uid)
+    def gone(self, kind: str, uid: str, *, version: int | None = None) -> bool:
+        """An object is no more, or out of our sight since `version`; answers whether that was news to anybody."""
+        keys = self._store.remove(kind, uid, version=version)
         for key in keys:
             self._queue.add(key)
         return bool(keys)

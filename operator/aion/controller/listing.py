@@ -60,7 +60,7 @@ async def compare(cluster: Cluster, watched: Watched, *, store: Store, feed: Fee
         for document in page.items:
             listed.add(document["metadata"]["uid"])
             healed += feed.seen(document, Priority.RESYNC)
-    healed += sum(feed.gone(kind, uid) for uid in missing(known, listed))
+    healed += sum(feed.gone(kind, uid, version=int(version or 0)) for uid in missing(known, listed))
     if known:
         metrics.HEALED.labels(kind).inc(healed)
     return Compared(healed, version)

@@ -4,11 +4,12 @@ Apart from the views because it reads the server's own bookkeeping: with server-
 removes a field that we applied takes it from us, and whoever adds one, or fills in a default, does not. So an object stands as we left it exactly
 while the fields that are ours have the shape of the document that we would apply: no value need be compared, and neither "1000m" that is stored as "1"
 nor a webhook that changes what we send makes it look edited. No write of ours is remembered, so that a fresh process knows as much as an old one.
+An empty map is the one thing to keep out of what we apply: it is ours as a whole, and whatever others put into it would look like a hand in ours.
 It must never count a field that somebody else added, nor know one kind from another.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from aion.api import labels
@@ -28,11 +29,38 @@ def sent(document: Document) -> str:
 
 def held(document: Document) -> str:
     """The shape of what is ours in an object as it is; empty where nothing is, or where nobody keeps books."""
+    books = _books(document)
+    return _taken(document, books) if books else ""
+
+
+def sent_pod(document: Document) -> str:
+    """`sent` of a Pod, as far as anybody can change one: its labels, annotations, owners and images."""
+    meta, containers = document["metadata"], document["spec"]["containers"]
+    return _pod(
+        meta["labels"], meta.get("annotations") or (), owners=len(meta["ownerReferences"]), images=len(containers)
+    )
+
+
+def held_pod(document: Document) -> str:
+    """`held` to go with `sent_pod`. A Pod is large and tells of itself often: only the books are read."""
+    books = _books(document)
+    meta, containers = books.get("f:metadata") or {}, (books.get("f:spec") or {}).get("f:containers") or {}
+    worn, noted = ([path[2:] for path in meta.get(part) or () if path != "."] for part in ("f:labels", "f:annotations"))
+    images = sum("f:image" in inner for inner in containers.values())
+    return _pod(worn, noted, owners=len(meta.get("f:ownerReferences") or ()), images=images)
+
+
+def _pod(worn: Iterable[str], noted: Iterable[str], *, owners: int, images: int) -> str:
+    return f"{','.join(sorted(worn))};{','.join(sorted(noted))};{owners};{images}"
+
+
+def _books(document: Document) -> Document:
+    """What we own in an object, in the server's notation."""
     for entry in document["metadata"].get("managedFields") or ():
         ours = entry.get("manager") == labels.CONTROLLER and entry.get("operation") == "Apply"
         if ours and not entry.get("subresource"):
-            return _taken(document, entry.get("fieldsV1") or {})
-    return ""
+            return dict(entry.get("fieldsV1") or {})
+    return {}
 
 
 def _of(value: object) -> str:

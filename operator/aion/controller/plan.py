@@ -58,7 +58,8 @@ def present(document: Document, children: Iterable[ChildView]) -> bool:
     return any(untouched(document, child) for child in named)
 
 
-def untouched(document: Document, child: ChildView | DeploymentView) -> bool:
+def untouched(document: Document, child: ChildView | DeploymentView | PodView) -> bool:
     """Whether the child was made of this very document, and nobody has changed since what is ours in it."""
     hashed = document["metadata"]["labels"][labels.TEMPLATE_HASH]
-    return child.template_hash == hashed and child.owned == views.digest(ownership.sent(document))
+    shape = ownership.sent_pod if document["kind"] == "Pod" else ownership.sent
+    return child.template_hash == hashed and child.owned == views.digest(shape(document))

@@ -2,7 +2,7 @@
 
 The Pod's name is the hash of its template, so the rules are few. A Pod of another template, or of an earlier Agent of the same name, is told to
 stop, and the right one is made when it has gone: one Agent never runs twice. A Pod that was deleted is simply missing, and is made. A Pod that
-failed as a whole is deleted and made again, each time after a longer pause. A suspended Agent has none. What was deleted has nothing: its
+failed as a whole is deleted and made again, each time after a longer pause. Labels or an image that somebody changed in it are put right. A suspended Agent has none. What was deleted has nothing: its
 children are collected by their owner references.
 
 The files and an optional GPU are settled before the Pod is made, and stand in its template: other files mean another Pod, but files that
@@ -24,7 +24,7 @@ from aion.controller.binding import Held
 from aion.controller.conditions_agent import Standing
 from aion.controller.diagnosis import Finding
 from aion.controller.outcome import Outcome
-from aion.controller.plan import Plan, present
+from aion.controller.plan import Plan, present, untouched
 from aion.controller.recipes import AgentRecipe
 from aion.controller.sealed import Document
 from aion.controller.settings import Settings
@@ -87,6 +87,8 @@ def _accepted(
 
     delete = tuple(pod for pod in others if not pod.deleting)
     apply: list[Document] = [] if present(account, seen.children) else [account]
+    if current is not None and not current.deleting and not untouched(wanted, current):
+        apply.append(wanted)
     again: float | None = None
     finding: Finding | None
     if suspended:

@@ -93,7 +93,8 @@ class Reflector:
         metrics.EVENTS.labels(kind).inc()
         self._watches.told(document)
         if change == "DELETED":
-            self._feed.gone(kind, document["metadata"]["uid"])
+            meta = document["metadata"]
+            self._feed.gone(kind, meta["uid"], version=int(meta["resourceVersion"]))
         else:
             self._feed.seen(document)
 

@@ -94,7 +94,7 @@ def _pod_spec(recipe: ToolRecipe, *, settings: Settings) -> Document:
         "containers": [_runner(recipe, settings=settings), _tool(recipe, settings=settings)],
         "volumes": [
             {"name": "aion", "emptyDir": {"sizeLimit": "10Mi"}},
-            {"name": "run", "emptyDir": {}},
+            {"name": "run", "emptyDir": {"sizeLimit": "10Mi"}},
             {"name": "keys", "secret": {"secretName": labels.TENANT_KEYS}},
         ],
     }

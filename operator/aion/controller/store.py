@@ -1,7 +1,7 @@
 """The controller's memory of the cluster: views by uid, and which root each one belongs to.
 
 It stands apart from the watch because sights come on three ways, the watch, the answers to our own writes and the sweep, and out of order: here the
-newest counts, and what is gone stays gone. It never asks the API server anything, and never decides what should exist.
+newest counts, and what is gone stays gone; what only lost the label that we select by, and got it back, does not count as that. It never asks the API server anything, and never decides what should exist.
 Every change answers with the keys that must look again; an event that changes no view answers with none.
 """
 
@@ -67,7 +67,7 @@ class Store:
         self._namespaces: dict[str, NamespaceView] = {}
         self._tools: dict[str, dict[Key, RootView]] = defaultdict(dict)  # few, where Agents may be thousands
         self._versions: dict[str, int] = {}
-        self._gone: OrderedDict[str, None] = OrderedDict()
+        self._gone: OrderedDict[str, int | None] = OrderedDict()
         self._children: dict[Key, dict[str, PodView | DeploymentView | ChildView]] = defaultdict(dict)
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class Store:
         """
         kind, uid = document["kind"], document["metadata"]["uid"]
         version = int(document["metadata"].get("resourceVersion") or 0)
-        if uid in self._gone or version < self._versions.get(uid, 0):
+        if version < self._versions.get(uid, 0) or not self._back(uid, version):
             return set()
         self._versions[uid] = version
         view = _PROJECT[kind](document)
@@ -98,9 +98,12 @@ class Store:
         concerned = self._neighbours(before, view)
         return concerned | self._keys(view) | (self._keys(before) if before is not None else set())
 
-    def remove(self, kind: str, uid: str) -> set[Key]:
-        """Forget an object that is gone, for good: a uid never returns."""
-        self._gone[uid] = None
+    def remove(self, kind: str, uid: str, *, version: int | None = None) -> set[Key]:
+        """Forget an object that is gone: for good, or until a sight of it is newer than `version`.
+
+        A watch by label says the same of an object that is deleted and of one that lost its label; only the latter is ever seen again.
+        """
+        self._gone[uid] = version
         if len(self._gone) > _TOMBSTONES:
             self._gone.popitem(last=False)
         self._versions.pop(uid, None)
@@ -111,6 +114,16 @@ class Store:
         if isinstance(view, RootView) and view.key == self._pointer:
             return {view.key, *self._agents()}
         return self._keys(view) | self._neighbours(view, None)
+
+    def _back(self, uid: str, version: int) -> bool:
+        """Whether a sight counts, after what was told of the object's end."""
+        if uid not in self._gone:
+            return True
+        ended = self._gone[uid]
+        if ended is None or version <= ended:
+            return False
+        del self._gone[uid]
+        return True
 
     def uids(self, kind: str, namespace: str = "") -> frozenset[str]:
         """What is held of a kind, in a namespace or everywhere."""

@@ -7,6 +7,7 @@ What a server validates is not: schemas, admission and field ownership between m
 
 import asyncio
 import copy
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -308,12 +309,28 @@ def _take_over(into: Object, wanted: Mapping[str, Any], *, before: Mapping[str, 
 
 
 def _books(applied: Mapping[str, Any], body: Mapping[str, Any]) -> Object:
-    """Which of the fields that we applied are still ours, in the server's notation. Lists count as a whole."""
+    """Which of the fields that we applied are still ours, in the server's notation. Lists go by uid or name, or count as a whole."""
     kept: Object = {}
     for name, value in applied.items():
-        inner = _books(value, body[name]) if isinstance(value, Mapping) and isinstance(body.get(name), Mapping) else {}
+        inner = {}
+        if isinstance(value, Mapping) and isinstance(body.get(name), Mapping):
+            inner = _books(value, body[name])
+        elif isinstance(value, list) and isinstance(body.get(name), list):
+            inner = _books_of_items(value, body[name])
         if inner or body.get(name) == value:
             kept[f"f:{name}"] = inner
+    return kept
+
+
+def _books_of_items(applied: list[Any], body: list[Any]) -> Object:
+    kept: Object = {}
+    for value in applied:
+        key = next((key for key in ("uid", "name") if isinstance(value, Mapping) and key in value), None)
+        if key is None:
+            return {}
+        found = next((each for each in body if isinstance(each, Mapping) and each.get(key) == value[key]), {})
+        if inner := _books(value, found):
+            kept[f"k:{json.dumps({key: value[key]})}"] = inner
     return kept
 
 

@@ -94,6 +94,7 @@ class PodView:
     conditions: tuple[ConditionView, ...]
     containers: tuple[ContainerView, ...]
     source: str = ""  # the digest of the files that it was made with
+    owned: str = ""  # as of a ChildView, but only of what can be changed in a Pod
 
     @property
     def ready(self) -> bool:
@@ -252,6 +253,7 @@ def pod(document: Document) -> PodView:
         message=status.get("message") or "",
         created=meta.get("creationTimestamp") or "",
         deleting=bool(meta.get("deletionTimestamp")),
+        owned=digest(ownership.held_pod(document)),
         node=(document.get("spec") or {}).get("nodeName") or "",
         conditions=_conditions(status),
         containers=tuple(_container(c) for c in status.get("containerStatuses") or ()),

@@ -88,11 +88,14 @@ def test_of_an_object_without_books_nothing_is_known_to_be_ours():
 
 scalars = st.one_of(st.booleans(), st.integers(0, 9), st.text("ab", min_size=1))
 documents = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("xyz", min_size=1), inner, max_size=3)
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("xyz", min_size=1), inner, min_size=1, max_size=3)
+    ),
 )
 
 
-@given(st.dictionaries(st.text("xyz", min_size=1), documents, max_size=3), scalars)
+@given(st.dictionaries(st.text("xyz", min_size=1), documents, min_size=1, max_size=3), scalars)
 async def test_whatever_is_applied_is_found_untouched_until_somebody_changes_one_of_its_values(spec, other):
     cluster = FakeCluster()
     meta = {"name": "x", "namespace": "team", "labels": {"a": "b"}}
@@ -117,6 +120,25 @@ async def test_a_tools_service_whose_fields_were_taken_is_written_over_and_a_new
     assert world.object("Service", "tool-t")["spec"]["ports"][0]["port"] == 8020
     await world.later(600)
     assert world.cluster.writes.count(("merge", "Service", "tool-t", "")) == 1
+
+
+async def test_a_pod_gets_its_label_and_its_image_back_and_keeps_what_others_noted_on_it():
+    world = World()
+    await world.applies(agent())
+    right = world.pod()
+    touched = copy.deepcopy(right)
+    touched["metadata"]["labels"].pop("aion.os/agent")
+    touched["spec"]["containers"][1]["image"] = "evil:1"
+    await world.applies(touched)
+    await world.later(60)
+    assert (world.pod()["metadata"]["labels"], world.pod()["spec"]) == (right["metadata"]["labels"], right["spec"])
+    before = len(world.cluster.writes)
+    noted = world.pod()
+    noted["metadata"]["annotations"] = {"theirs": "kept"}
+    await world.applies(noted)
+    await world.later(60)
+    assert world.pod()["metadata"]["annotations"] == {"theirs": "kept"}
+    assert len(world.cluster.writes) == before
 
 
 def test_every_child_is_recognized_by_its_own_shape():

@@ -137,3 +137,17 @@ def test_a_lost_account_wakes_its_agent():
     assert {child.name for child in store.observe(KEY).children} == {"agent-a"}
     assert store.remove("ServiceAccount", "u-sa") == {KEY}
     assert store.observe(KEY).children == frozenset()
+
+
+def test_what_lost_its_label_and_got_it_back_is_seen_again_and_a_late_sight_of_what_is_gone_is_not():
+    store, seen = Store(), pod()
+    seen["metadata"]["resourceVersion"] = "5"
+    store.upsert(seen)
+    assert store.remove("Pod", seen["metadata"]["uid"], version=7) == {KEY}
+    seen["metadata"]["resourceVersion"] = "7"
+    assert store.upsert(seen) == set()
+    seen["metadata"]["resourceVersion"] = "8"
+    assert store.upsert(seen) == {KEY}
+    store.remove("Pod", seen["metadata"]["uid"])
+    seen["metadata"]["resourceVersion"] = "9"
+    assert store.upsert(seen) == set()
