@@ -4,7 +4,7 @@ KubeError                 the API server's refusal, or its silence
  |- NotFound              404: the object, or its namespace or kind, is not there
  |- Conflict              409: somebody was faster; look again
  |- Expired               410: the server has forgotten the version that was asked for; list again
- |- Refused               400, 403, 405, 422: the same request will be refused again; the message is for a person
+ |- Refused               400, 403, 405, 422, or a webhook that should have judged it does not answer: a person must look
  `- Unreachable           429, 5xx, time-outs, broken connections: try later; `retry_after` says when, where the server said so
 
 A worker retries Conflict and Unreachable with backoff; Refused becomes a condition on the object.
@@ -42,6 +42,9 @@ class Unreachable(KubeError):  # noqa: N818
     """Nothing is wrong with the request."""
 
 
+WEBHOOK = "failed calling webhook"  # a 500, and yet nothing that passes by itself
+
+
 def of(code: int, message: str, *, reason: str = "", retry_after: float | None = None) -> KubeError:
     """The error of an HTTP status."""
     kind: type[KubeError] = Unreachable
@@ -51,6 +54,6 @@ def of(code: int, message: str, *, reason: str = "", retry_after: float | None =
         kind = Conflict
     elif code == 410:
         kind = Expired
-    elif code in (400, 403, 405, 413, 415, 422):
+    elif code in (400, 403, 405, 413, 415, 422) or WEBHOOK in message:
         kind = Refused
     return kind(message, code=code, reason=reason, retry_after=retry_after)

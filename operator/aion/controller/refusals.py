@@ -13,6 +13,16 @@ from aion.controller.diagnosis import Finding
 
 _TOLD_ANEW = frozenset({conditions.READY, conditions.RECONCILING, conditions.STALLED})
 
+_ADVICE = (
+    ("violates PodSecurity", "Pods of AION-OS fit into `restricted`: look what spec.podTemplate adds, or which label of the namespace asks for more."),
+    ("ValidatingAdmissionPolicy", "That policy says what it wants: change the spec, or ask whoever keeps the policy; this is tried again every minute."),
+    ("failed calling webhook", "That webhook does not answer: mend or remove it (`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`); this is tried again every minute."),
+    ("admission webhook", "That webhook says what it wants: change the spec, or ask whoever keeps it; this is tried again every minute."),
+    ("usage per ", "A LimitRange of the namespace bounds spec.resources: change one of the two; this is tried again every minute."),
+    ("no PriorityClass", "Make it: the chart does, where priorityClasses.create is true; this is tried again every minute."),
+)  # fmt: skip
+_OTHERWISE = "Change what it names; this is tried again every minute."
+
 
 def finding(message: str) -> Finding:
     """Read the server's sentence."""
@@ -22,7 +32,10 @@ def finding(message: str) -> Finding:
     if "Only one reference can have Controller set to true" in message:
         said = f"An object of the name that is needed belongs to something else: {message}. Rename it, or this."
         return Finding(conditions.NAME_CONFLICT, said, stuck=True)
-    return Finding(conditions.ADMISSION_REFUSED, f"The API server refuses it: {message}", stuck=True)
+    advice = next((told for words, told in _ADVICE if words in message), _OTHERWISE)
+    return Finding(
+        conditions.ADMISSION_REFUSED, f"The API server refuses it: {message.rstrip('. ')}. {advice}", stuck=True
+    )
 
 
 def told(before: Iterable[Condition], message: str) -> tuple[Condition, ...]:

@@ -168,6 +168,29 @@ def test_kill_minus_nine_in_the_middle_of_twenty_creations_loses_and_doubles_not
     until(converged, what="one Pod for each of 19 Agents, and none beside")
 
 
+def bar(server, namespace, name):
+    """A rule of the cluster's owners against the Pods of one Agent of this namespace, in force when this returns."""
+    api, meta = "admissionregistration.k8s.io/v1", {"name": "bar-agents"}
+    expression = f"object.metadata.?labels['aion.os/agent'].orValue('') != '{name}'"
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]}]
+    home = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    rule = {"matchConstraints": {"resourceRules": rules, "namespaceSelector": home}}
+    rule |= {"validations": [{"expression": expression, "message": "nothing of that name runs here"}]}
+    binding = {"policyName": "bar-agents", "validationActions": ["Deny"]}
+    apply(
+        server,
+        {"apiVersion": api, "kind": "ValidatingAdmissionPolicy", "metadata": meta, "spec": rule},
+        {"apiVersion": api, "kind": "ValidatingAdmissionPolicyBinding", "metadata": meta, "spec": binding},
+    )
+    worn = {"name": "probe", "namespace": namespace, "labels": {"aion.os/agent": name}}
+    sealed = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+    sealed |= {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}  # Pod Security has its say before
+    spec = {"containers": [{"name": "c", "image": "x", "securityContext": sealed}]}
+    probe = json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": worn, "spec": spec})
+    dry = ("create", "--dry-run=server", "-f", "-")
+    until(lambda: "of that name" in server.kubectl(*dry, stdin=probe, check=False).stderr, what="the rule in force")
+
+
 def test_what_is_refused_becomes_a_condition_that_a_person_understands(apiserver, controller, team):
     apply(apiserver, agent(team, "lost", sandboxProfile="open"))
     hard = {"pods": "0"}
@@ -175,8 +198,22 @@ def test_what_is_refused_becomes_a_condition_that_a_person_understands(apiserver
     apply(apiserver, {**quota, "spec": {"hard": hard}})
     used = json.dumps({"status": {"hard": hard, "used": {"pods": "0"}}})
     apiserver.kubectl("patch", "quota", "none", "-n", team, "--subresource=status", "--type=merge", "-p", used)
-    apply(apiserver, agent(team))
+    apply(apiserver, agent(team), agent(team, "barred"), agent(team, "large", resources={"cpu": "4"}))
+    bar(apiserver, team, "barred")
+    limits = {"limits": [{"type": "Container", "max": {"cpu": "2"}, "default": {"cpu": "1"}}]}
+    apply(
+        apiserver,
+        {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small", "namespace": team}, "spec": limits},
+    )
     controller()
+    barred = waits(apiserver, team, name="barred", reason="AdmissionRefused")
+    assert "'bar-agents'" in told(barred)["message"]
+    assert "nothing of that name runs here" in told(barred)["message"]
+    assert "whoever keeps the policy" in told(barred)["message"]
+    assert told(barred, "Stalled")["status"] == "True"
+    large = waits(apiserver, team, name="large", reason="AdmissionRefused")
+    assert "maximum cpu usage per Container is 2" in told(large)["message"]
+    assert "A LimitRange of the namespace" in told(large)["message"]
     full = waits(apiserver, team, reason="QuotaExceeded")
     assert "limited: pods=0" in told(full)["message"]
     assert told(full, "Reconciling")["status"] == "True"

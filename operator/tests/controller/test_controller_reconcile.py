@@ -236,6 +236,32 @@ async def test_a_pod_that_admission_refuses_stalls_its_agent_with_the_servers_wo
     assert world.told("Reconciling") is None
 
 
+@pytest.mark.parametrize(
+    ("code", "said", "advice"),
+    [
+        (403, 'pods "a-1" is forbidden: violates PodSecurity "restricted:latest": seccompProfile', "fit into `restricted`"),
+        (422, "pods \"a-1\" is forbidden: ValidatingAdmissionPolicy 'team-rules' with binding 'team' denied request: no images from there", "whoever keeps the policy"),
+        (400, 'admission webhook "images.example.org" denied the request: unsigned', "That webhook says what it wants"),
+        (500, 'Internal error occurred: failed calling webhook "images.example.org": failed to call webhook: connection refused', "mend or remove it"),
+        (403, 'pods "a-1" is forbidden: maximum cpu usage per Container is 500m, but limit is 1', "A LimitRange of the namespace"),
+        (403, 'pods "a-1" is forbidden: no PriorityClass with name aion-normal was found', "priorityClasses.create"),
+        (422, 'Pod "a-1" is invalid: spec.tolerations[0].effect: Unsupported value', "Change what it names"),
+    ],
+)  # fmt: skip
+async def test_whoever_refuses_a_pod_is_named_with_what_to_do_and_it_is_tried_again(code, said, advice):
+    world = World()
+    no = errors.of(code, said)
+    world.cluster.fault = lambda write, _document: no if write.kind == "Pod" else None
+    await world.applies(node(), agent())
+    ready = world.told()
+    assert (ready["reason"], world.told("Stalled")["status"]) == ("AdmissionRefused", "True")
+    assert said in ready["message"]
+    assert advice in ready["message"]
+    world.cluster.fault = lambda _write, _document: None
+    await world.later(60)
+    assert (len(world.pods()), world.told("Stalled")) == (1, None)
+
+
 async def test_a_name_that_belongs_to_something_else_is_a_name_conflict():
     world = World()
     taken = errors.of(422, "ServiceAccount is invalid: Only one reference can have Controller set to true")
