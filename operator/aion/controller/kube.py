@@ -120,10 +120,14 @@ class Cluster(Protocol):
     async def merge(self, resource: Resource, *, namespace: str, name: str, patch: Document) -> None:
         """JSON merge patch of an object that is not read: for a field whose other values are not ours to know."""
 
-    def pages(self, resource: Resource, *, selector: str = "", namespace: str = "") -> AsyncIterator[Page]:
-        """Every object of the kind, of one namespace or of all."""
+    def pages(
+        self, resource: Resource, *, selector: str = "", namespace: str = "", name: str = ""
+    ) -> AsyncIterator[Page]:
+        """Every object of the kind, of one namespace or of all, of one name or of all."""
 
-    def watch(self, resource: Resource, *, since: str, selector: str = "", namespace: str = "") -> AsyncIterator[Event]:
+    def watch(
+        self, resource: Resource, *, since: str, selector: str = "", namespace: str = "", name: str = ""
+    ) -> AsyncIterator[Event]:
         """What happens after version `since`, until the server ends it in good order; raises Expired where it has forgotten that."""
 
 
@@ -230,9 +234,11 @@ class Kube:
         path = BY_KIND[document["kind"]].path(meta["namespace"], there)
         return await self._send("PUT" if there else "POST", path, query={"fieldManager": FIELD_MANAGER}, body=document)
 
-    async def pages(self, resource: Resource, *, selector: str = "", namespace: str = "") -> AsyncIterator[Page]:
+    async def pages(
+        self, resource: Resource, *, selector: str = "", namespace: str = "", name: str = ""
+    ) -> AsyncIterator[Page]:
         """Every object of the kind, page after page: as it is in etcd, not as some cache still knows it."""
-        query = {"limit": str(PAGE), **_selected(selector)}
+        query = {"limit": str(PAGE), **_selected(selector, name)}
         while True:
             page = await self._send("GET", resource.path(namespace), query=query)
             # The server names the kind once, on the list: each item of a built-in kind comes without.
@@ -244,7 +250,7 @@ class Kube:
             query["continue"] = following
 
     async def watch(
-        self, resource: Resource, *, since: str, selector: str = "", namespace: str = ""
+        self, resource: Resource, *, since: str, selector: str = "", namespace: str = "", name: str = ""
     ) -> AsyncIterator[Event]:
         """One stream of events, line by line."""
         query = {
@@ -252,7 +258,7 @@ class Kube:
             "resourceVersion": since,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(random.randint(*WATCH_S)),  # noqa: S311 - nobody must be unable to guess it
-            **_selected(selector),
+            **_selected(selector, name),
         }
         limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENT_S)
         async with self._asked("GET", resource.path(namespace), query=query, limit=limit) as answer:
@@ -348,8 +354,10 @@ class Kube:
             raise errors.Unreachable(msg, code=0) from error
 
 
-def _selected(selector: str) -> dict[str, str]:
-    return {"labelSelector": selector} if selector else {}
+def _selected(selector: str, name: str) -> dict[str, str]:
+    """By name too, so that a right to one object by its name is enough."""
+    by_label = {"labelSelector": selector} if selector else {}
+    return by_label | ({"fieldSelector": f"metadata.name={name}"} if name else {})
 
 
 def _parsed(status: int, data: bytes, *, retry_after: str | None) -> dict[str, Any]:

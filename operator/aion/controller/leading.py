@@ -8,11 +8,10 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 
-from aion.controller import health, watch
+from aion.controller import health, listing, watch
 from aion.controller.apply import Applier
 from aion.controller.feed import Feed
 from aion.controller.kube import Cluster
-from aion.controller.listing import WATCHED
 from aion.controller.policy_pointer import BundleFile
 from aion.controller.queue import Queue
 from aion.controller.reconcile import Reconciler
@@ -41,9 +40,11 @@ class Leading:
 
     def __init__(self, cluster: Cluster, settings: Settings, *, profiles: Mapping[str, str]) -> None:
         self._store, self._queue = Store(pointer=settings.pointer), Queue[Key]()
-        self._feed, self._watches = Feed(self._store, self._queue), Watches()
-        self._watch = watch.run(cluster, WATCHED, store=self._store, feed=self._feed, watches=self._watches)
-        self._sweep = Sweep(cluster, WATCHED, store=self._store, feed=self._feed, every_s=settings.sweep_s)
+        self._feed = Feed(self._store, self._queue)
+        self._watches = Watches(apart=listing.followed_apart(settings.namespaces))
+        watched = listing.within(settings.namespaces, release=settings.release_namespace)
+        self._watch = watch.run(cluster, watched, store=self._store, feed=self._feed, watches=self._watches)
+        self._sweep = Sweep(cluster, watched, store=self._store, feed=self._feed, every_s=settings.sweep_s)
         reconciler = Reconciler(
             self._store,
             Applier(cluster, memory=Answers(self._feed, self._watches)),

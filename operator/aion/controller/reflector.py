@@ -77,7 +77,11 @@ class Reflector:
         began, told = time.monotonic(), False
         watched = self._watched
         stream = self._cluster.watch(
-            watched.resource, since=self._since, selector=watched.selector, namespace=watched.namespace
+            watched.resource,
+            since=self._since,
+            selector=watched.selector,
+            namespace=watched.namespace,
+            name=watched.name,
         )
         async for change, document in stream:
             told, self._failures = True, 0

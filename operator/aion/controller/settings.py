@@ -17,6 +17,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AION_", frozen=True)
 
     release_namespace: str = "aion-system"
+    # Those that this controller is bound to; none: the whole cluster. A JSON list in the environment.
+    namespaces: tuple[str, ...] = ()
     image_gateway: str = "localhost/aion-os/gateway:dev"
     image_toolrunner: str = "localhost/aion-os/toolrunner:dev"
     image_agent: str = "localhost/aion-os/agent-python:dev"

@@ -125,10 +125,13 @@ class Store:
         del self._gone[uid]
         return True
 
-    def uids(self, kind: str, namespace: str = "") -> frozenset[str]:
-        """What is held of a kind, in a namespace or everywhere."""
-        held = self._by_uid[kind]
-        return frozenset(uid for uid in held if not namespace or _home(held[uid]) == namespace)
+    def uids(self, kind: str, namespace: str = "", name: str = "") -> frozenset[str]:
+        """What is held of a kind, in a namespace or everywhere, by any name or by one."""
+        return frozenset(
+            uid
+            for uid, view in self._by_uid[kind].items()
+            if namespace in ("", _home(view)) and name in ("", _called(view))
+        )
 
     def roots(self) -> tuple[Key, ...]:
         """Every root object."""
@@ -246,6 +249,10 @@ def _home(view: View) -> str:
     if isinstance(view, RootView):
         return view.key.namespace
     return "" if isinstance(view, NodeView | NamespaceView) else view.namespace
+
+
+def _called(view: View) -> str:
+    return view.key.name if isinstance(view, RootView) else view.name
 
 
 def named_tools(root: RootView) -> frozenset[str]:

@@ -135,31 +135,35 @@ class FakeCluster:
         _merge(stored.body, patch)
         self._changed(stored, before)
 
-    async def pages(self, resource: Resource, *, selector: str = "", namespace: str = "") -> AsyncIterator[Page]:
+    async def pages(
+        self, resource: Resource, *, selector: str = "", namespace: str = "", name: str = ""
+    ) -> AsyncIterator[Page]:
         """Every object of the kind that wears the label `selector`, as one page."""
-        name, _, value = selector.partition("=")
+        label, _, value = selector.partition("=")
         found = [
             copy.deepcopy(stored.body)
             for place, stored in self._objects.items()
             if place.kind == resource.kind
             and namespace in ("", place.namespace)
-            and (not selector or (stored.body["metadata"].get("labels") or {}).get(name) == value)
+            and name in ("", place.name)
+            and (not selector or (stored.body["metadata"].get("labels") or {}).get(label) == value)
         ]
         yield Page(found, str(self._version))
 
     async def watch(
-        self, resource: Resource, *, since: str, selector: str = "", namespace: str = ""
+        self, resource: Resource, *, since: str, selector: str = "", namespace: str = "", name: str = ""
     ) -> AsyncIterator[Event]:
         """What happened after `since`, as long as that is remembered, and what happens: until `hang_up`."""
         if int(since) < self._oldest:
             raise errors.of(410, f"too old resource version: {since} ({self._oldest})", reason="Expired")
-        name, _, value = selector.partition("=")
+        label, _, value = selector.partition("=")
         told: asyncio.Queue[Event | None] = asyncio.Queue()
 
         def tell(change: str, body: Object) -> None:
             meta = body["metadata"]
-            worn = not selector or (meta.get("labels") or {}).get(name) == value
-            if body["kind"] == resource.kind and worn and namespace in ("", meta.get("namespace", "")):
+            worn = not selector or (meta.get("labels") or {}).get(label) == value
+            there = namespace in ("", meta.get("namespace", "")) and name in ("", meta.get("name"))
+            if body["kind"] == resource.kind and worn and there:
                 told.put_nowait(Event(change, body))
 
         for change, body in self._history:

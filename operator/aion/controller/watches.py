@@ -7,7 +7,8 @@ of the kind after the write, whichever it is, clears it.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 from aion.controller import metrics
 from aion.controller.feed import Feed
@@ -17,41 +18,57 @@ SILENT_S = 180.0
 """How long a watch may owe an event: the reflector's own remedy, a new connection after 75 s of silence, comes first, twice."""
 
 
+class Stream(NamedTuple):
+    """One watch: of a kind, in a namespace (or of the object that is named like it), or everywhere."""
+
+    kind: str
+    namespace: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} in {self.namespace}" if self.namespace else self.kind
+
+
 class Watches:
     """What each kind's watch last told, and what it still owes. Called for every event and for every answer to a write."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, apart: Collection[str] = frozenset(), clock: Callable[[], float] = time.monotonic) -> None:
+        """`apart` are the kinds that are followed by a watch for each namespace."""
+        self._apart = apart
         self._clock = clock
-        self._told_at: dict[str, float] = {}
-        self._told_version: dict[str, int] = {}
-        self._owed_since: dict[str, float] = {}
+        self._told_at: dict[Stream, float] = {}
+        self._told_version: dict[Stream, int] = {}
+        self._owed_since: dict[Stream, float] = {}
 
     def told(self, document: Document) -> None:
         """A watch, or a list in its place, told of an object."""
-        kind = document["kind"]
-        if kind not in self._told_at:
-            metrics.LAST_EVENT_AGE.labels(kind).set_function(lambda: self.age_s(kind))
-        self._told_at[kind] = self._clock()
-        self._told_version[kind] = max(_version(document), self._told_version.get(kind, 0))
-        self._owed_since.pop(kind, None)
+        stream = self._stream(document)
+        if stream not in self._told_at:
+            metrics.LAST_EVENT_AGE.labels(stream.kind).set_function(lambda: self.age_s(stream.kind))
+        self._told_at[stream] = self._clock()
+        self._told_version[stream] = max(_version(document), self._told_version.get(stream, 0))
+        self._owed_since.pop(stream, None)
 
     def wrote(self, document: Document) -> None:
         """The answer to a write of ours; one that changed nothing has a version that was told already."""
-        kind = document["kind"]
-        if _version(document) > self._told_version.get(kind, 0):
-            self._owed_since.setdefault(kind, self._clock())
+        stream = self._stream(document)
+        if _version(document) > self._told_version.get(stream, 0):
+            self._owed_since.setdefault(stream, self._clock())
 
     def age_s(self, kind: str) -> float:
-        """Seconds since the watch of the kind last told something."""
-        return self._clock() - self._told_at[kind]
+        """Seconds since the watch of the kind last told something; of several, the one that is silent the longest."""
+        return self._clock() - min(at for stream, at in self._told_at.items() if stream.kind == kind)
 
     def check(self) -> str | None:
         """Which watch is dead, as a sentence; None where none is."""
         now = self._clock()
-        dead = [kind for kind, since in sorted(self._owed_since.items()) if now - since > SILENT_S]
+        dead = [str(stream) for stream, since in sorted(self._owed_since.items()) if now - since > SILENT_S]
         return (
             f"{', '.join(dead)}: what was written {SILENT_S:.0f} s ago has not come back by the watch" if dead else None
         )
+
+    def _stream(self, document: Document) -> "Stream":
+        kind, meta = document["kind"], document["metadata"]
+        return Stream(kind, (meta.get("namespace") or meta.get("name", "")) if kind in self._apart else "")
 
 
 class Answers:

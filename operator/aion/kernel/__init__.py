@@ -9,7 +9,7 @@ outside the cluster, for `residents`, on record by `recorder`), `routes` with `v
 (a gateway), `stream` (events), `probes` -> `refusal` where the answer is no.
 Behind them: `store` (what is kept) in `memorystore` or `redisstore` with `append.lua`, `drafts` (what is written there), `chains` (whether records follow on one another),
 `bus` (what is happening now). The kernel's view of Kubernetes is `cluster` (four verbs), `watch` (keeps a picture
-current), `registry` (the picture) and `policysource` (which policy is in force); `grants` turns them into what one agent
+current), `scope` (of which namespaces), `registry` (the picture) and `policysource` (which policy is in force); `grants` turns them into what one agent
 may do. `app` puts all of it together for a cluster, a laptop or a test; `settings` and `__main__` are the process;
 `openapi`, `metrics` and `clock` describe, count and tell the time. `testing` ships the fakes.
 

@@ -41,9 +41,10 @@ async def serve(given: Settings) -> None:
         )
         kernel = app.assemble(
             store=store,
-            keys=ClusterKeys(cluster),
+            keys=ClusterKeys(cluster, namespaces=given.namespaces),
             cluster=cluster,
             namespace=given.release_namespace,
+            namespaces=given.namespaces,
             tracer=spans.to(given.otlp_endpoint, service="aion-kernel", **{"k8s.pod.name": given.pod_name}),
             replica=f"kernel/{given.pod_name}",
             audience=given.channel_audience,

@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 from fastapi import FastAPI, Request, Response, WebSocket
@@ -19,7 +18,7 @@ from starlette.exceptions import HTTPException
 
 from aion.api import auditchain, errors, syscall
 from aion.api import channel as frames
-from aion.kernel import openapi, probes, refusal, routes, stream, watch
+from aion.kernel import openapi, probes, refusal, routes, scope, stream
 from aion.kernel.auth import Authority, Either, Signed, Tokens
 from aion.kernel.bus import Bus
 from aion.kernel.channel import Channels
@@ -44,13 +43,7 @@ from aion.syscalls.tool_invoke import ToolInvoke
 from aion.syscalls.toolchannels import Tools
 from aion.telemetry import metrics, spans
 
-AGENTS = "/apis/aion.os/v1/agents"
-TOOLS = "/apis/aion.os/v1/tools"
-TENANTS = "/apis/aion.os/v1/tenants"
-
 CANCEL_AGAIN_S = 0.2
-
-Work = Callable[[], Coroutine[None, None, None]]
 
 
 class ToolCaller(Tools, Protocol):
@@ -72,7 +65,7 @@ class Kernel:
     recorder: Recorder
     tools: ToolCaller
     tracer: spans.Spans
-    background: tuple[Work, ...]
+    background: tuple[scope.Work, ...]
 
     @contextlib.asynccontextmanager
     async def serving(self, on: Sequence[socket.socket], *, grace_s: float) -> AsyncIterator[None]:
@@ -112,6 +105,7 @@ def assemble(
     keys: TenantKeys,
     cluster: Cluster | None = None,
     namespace: str = "aion-system",
+    namespaces: Sequence[str] = (),
     policy: Policy | None = None,
     tools: ToolCaller | None = None,
     tracer: spans.Spans | None = None,
@@ -122,7 +116,8 @@ def assemble(
 ) -> Kernel:
     """Put a kernel together.
 
-    With a `cluster`, Agents, Tools, tokens and the policy come from there, the policy from `namespace`. Without one,
+    With a `cluster`, Agents, Tools, tokens and the policy come from there, the policy from `namespace`; Agents, Tools and
+    Tenants only of `namespaces` where some are named. Without one,
     `policy` is in force from the start, the registry is the caller's to fill, and only signatures prove who asks.
     `anyone` grants agents that never registered all that policy allows: for a laptop.
     """
@@ -137,7 +132,7 @@ def assemble(
     recorder = Recorder(store, chain=chain, metrics=counted)
     signed = Signed(keys, store, now_ms=wall_ms)
     residents = Residents(grants, store, anyone=anyone)
-    background: list[Work] = [bus.run, recorder.run]
+    background: list[scope.Work] = [bus.run, recorder.run]
     authority: Authority = signed
     source: PolicySource | None = None
     channels: Channels | None = None
@@ -147,12 +142,7 @@ def assemble(
         registry.tenants.replace([])
     else:
         source = PolicySource(cluster, namespace=namespace, grants=grants, store=store, metrics=counted)
-        background += [
-            partial(watch.keep, cluster, AGENTS, registry.agents),
-            partial(watch.keep, cluster, TOOLS, registry.tools),
-            partial(watch.keep, cluster, TENANTS, registry.tenants),
-            source.run,
-        ]
+        background += [*scope.follow(cluster, registry, namespaces=namespaces), source.run]
         tokens = Tokens(Reviews(cluster), audience=audience)
         authority = Either(tokens, signed)
         channels = Channels(tokens=tokens, grants=grants, store=store, metrics=counted, silent_after_s=silent_after_s)

@@ -82,6 +82,7 @@ class Collection(Generic[T]):
         self._objects: dict[str, dict[str, T]] = {}
         self._ordered: dict[str, tuple[T, ...]] = {}
         self._unreadable: set[Key] = set()
+        self._awaited: set[str] = set()
         self.synced = asyncio.Event()
 
     def unreadable(self, namespace: str, name: str) -> bool:
@@ -120,6 +121,23 @@ class Collection(Generic[T]):
         self.synced.set()
         self._bells.ring_all()
 
+    def part(self, namespace: str) -> "Part[T]":
+        """Return one namespace as a picture of its own; the collection is synced when each of its parts was complete once."""
+        self._awaited.add(namespace)
+        return Part(self, namespace)
+
+    def replace_within(self, namespace: str, objects: list[Json]) -> None:
+        """These are all there are in one namespace."""
+        self._objects.pop(namespace, None)
+        self._ordered.pop(namespace, None)
+        self._unreadable = {key for key in self._unreadable if key[0] != namespace}
+        for body in objects:
+            self._keep(body)
+        self._awaited.discard(namespace)
+        if not self._awaited:
+            self.synced.set()
+        self._bells.ring(namespace)
+
     def put(self, body: Json) -> None:
         """This one is new or changed."""
         self._keep(body)
@@ -155,6 +173,26 @@ class Collection(Generic[T]):
             _log.warning(
                 "registry.unreadable", kind=self._kind.__name__, tenant=namespace, name=name, reason=str(unreadable)
             )
+
+
+class Part(Generic[T]):
+    """One namespace of a collection that is watched namespace by namespace: a `watch.Picture`."""
+
+    def __init__(self, whole: Collection[T], namespace: str) -> None:
+        self._whole = whole
+        self._namespace = namespace
+
+    def replace(self, objects: list[Json]) -> None:
+        """These are all there are in it."""
+        self._whole.replace_within(self._namespace, objects)
+
+    def put(self, body: Json) -> None:
+        """This one is new or changed."""
+        self._whole.put(body)
+
+    def remove(self, body: Json) -> None:
+        """This one is gone."""
+        self._whole.remove(body)
 
 
 class Registry:

@@ -23,6 +23,8 @@ class Settings(BaseSettings):
     redis_url: SecretStr = SecretStr("redis://aion-redis:6379/0")
     release_namespace: str = "aion-system"
     """Where the Policy `aion` and its bundles are."""
+    namespaces: tuple[str, ...] = ()
+    """Those that this installation is bound to, as a JSON list; empty: the whole cluster."""
     pod_name: str = ""
     """Names this replica in traces and in the numbering of its own audit records."""
     log_level: str = "info"

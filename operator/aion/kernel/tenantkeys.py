@@ -8,7 +8,7 @@ import base64
 import binascii
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from aion.api import errors, labels
@@ -34,13 +34,17 @@ class TenantKeys(Protocol):
 class ClusterKeys:
     """Keys read from the cluster, remembered for 30 s (also that there are none)."""
 
-    def __init__(self, cluster: Cluster, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, cluster: Cluster, *, namespaces: Sequence[str] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Where `namespaces` are named, there is no tenant but these."""
         self._cluster = cluster
+        self._namespaces = frozenset(namespaces)
         self._rings: Memory[Ring] = Memory(KEEP_S, clock)
 
     async def ring(self, tenant: str) -> Ring:
         """Return every valid key of a tenant."""
-        if not _NAMESPACE.fullmatch(tenant):
+        if not _NAMESPACE.fullmatch(tenant) or (self._namespaces and tenant not in self._namespaces):
             return {}
         known = self._rings.get(tenant)
         if known is None:

@@ -230,7 +230,10 @@ def path_of(body: Json) -> str:
 
 
 def _within(path: str, collection: str) -> bool:
-    """Say whether an object is in a collection, of one namespace or of all."""
+    """Say whether an object is in a collection, of one namespace or of all, or is the one of it that a field selector names."""
+    collection, _, named = collection.partition("?fieldSelector=metadata.name=")
+    if named and path.rpartition("/")[2] != named:
+        return False
     root, _, rest = path.partition("/namespaces/")
     if not rest:  # cluster-scoped
         return collection == path.rpartition("/")[0]

@@ -8,22 +8,24 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import yaml
 
+import charts_render
 from aion.api import crds, policy
 
-CHART = Path(__file__).resolve().parents[3] / "charts/aion-os/templates/controller.yaml"
-SYSTEM = "aion-system"
+SYSTEM = charts_render.NAMESPACE
 BUNDLE = policy.Bundle.from_document({"schema": "aion.policy.v1"})
 
 
-def rights(kind="ClusterRole"):
-    """The rules of the chart's ClusterRole or Role: the one part of that file that holds no template."""
-    documents = re.split(r"^---$", CHART.read_text(), flags=re.MULTILINE)
-    (role,) = (text for text in documents if f"\nkind: {kind}\n" in text)
-    return yaml.safe_load(role[role.index("\nrules:") :])["rules"]
+def rights(*values):
+    """The controller's account and all its rights, as the chart gives them with these values."""
+    kinds = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
+    return [
+        each
+        for each in charts_render.documents(*values)
+        if each["kind"] in kinds and each["metadata"]["name"].startswith("aion-controller")
+    ]
 
 
 def install(server, folder):
@@ -33,30 +35,10 @@ def install(server, folder):
     server.kubectl("wait", "--for=condition=Established", "--timeout=20s", *names)
     # A new kind's storage answers 429 for a moment; kubectl waits that out, and a controller's log would tell of it.
     server.kubectl("get", "--all-namespaces", ",".join(f"{kind.names.plural}.aion.os" for kind in crds.KINDS))
-    meta = {"name": "aion-controller"}
-    subject = {"kind": "ServiceAccount", "name": "aion-controller", "namespace": SYSTEM}
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "aion-controller"}
-    rbac = "rbac.authorization.k8s.io/v1"
     apply(
         server,
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}},
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {**meta, "namespace": SYSTEM}},
-        {"apiVersion": rbac, "kind": "ClusterRole", "metadata": meta, "rules": rights()},
-        {
-            "apiVersion": rbac,
-            "kind": "ClusterRoleBinding",
-            "metadata": meta,
-            "roleRef": reference,
-            "subjects": [subject],
-        },
-        {"apiVersion": rbac, "kind": "Role", "metadata": {**meta, "namespace": SYSTEM}, "rules": rights("Role")},
-        {
-            "apiVersion": rbac,
-            "kind": "RoleBinding",
-            "metadata": {**meta, "namespace": SYSTEM},
-            "roleRef": {**reference, "kind": "Role"},
-            "subjects": [subject],
-        },
+        *rights(),
         *(
             {
                 "apiVersion": "scheduling.k8s.io/v1",

@@ -7,7 +7,7 @@ import pytest
 from kernel_apiserver import TOKEN, served
 from kernel_scene import free_port, settlement
 
-from aion.kernel import app, cluster, testing
+from aion.kernel import cluster, scope, testing
 from aion.kernel.cluster import ApiError, ApiServer
 
 
@@ -34,8 +34,8 @@ async def test_a_collection_is_read_page_by_page(tmp_path):
     for n in range(3):
         fake.put(testing.agent("team", f"a{n}"))
     async with client(tmp_path, fake) as (server, face):
-        one = await server.list(app.AGENTS)
-        two = await server.list(app.AGENTS, page=one.metadata.next_page)
+        one = await server.list(scope.AGENTS)
+        two = await server.list(scope.AGENTS, page=one.metadata.next_page)
         assert [each["metadata"]["name"] for each in [*one.items, *two.items]] == ["a0", "a1", "a2"]
         assert one.metadata.resource_version == "4"
         assert face.queries[0] == {"limit": "500"}
@@ -44,12 +44,12 @@ async def test_a_collection_is_read_page_by_page(tmp_path):
 async def test_a_watch_yields_whole_events_however_they_were_cut(tmp_path):
     fake = settlement()
     async with client(tmp_path, fake) as (server, face):
-        position = (await server.list(app.AGENTS)).metadata.resource_version
+        position = (await server.list(scope.AGENTS)).metadata.resource_version
         seen = []
 
         async def follow():
             seen.extend(
-                [(e.type, e.object["metadata"]["name"]) async for e in server.watch(app.AGENTS, since=position)]
+                [(e.type, e.object["metadata"]["name"]) async for e in server.watch(scope.AGENTS, since=position)]
             )
 
         following = asyncio.create_task(follow())
@@ -68,7 +68,7 @@ async def test_an_expired_watch_says_gone(tmp_path):
     fake = settlement()
     async with client(tmp_path, fake) as (server, _):
         fake.forget()
-        (event,) = [event async for event in server.watch(app.AGENTS, since="1")]
+        (event,) = [event async for event in server.watch(scope.AGENTS, since="1")]
         assert (event.type, event.object["code"]) == ("ERROR", 410)
 
 
@@ -84,10 +84,10 @@ async def test_a_review_is_sent_and_comes_back_with_its_status(tmp_path):
 async def test_a_refusal_carries_status_and_message(tmp_path):
     async with client(tmp_path, token="another") as (server, _):
         with pytest.raises(ApiError, match="401: Unauthorized") as refused:
-            await server.list(app.AGENTS)
+            await server.list(scope.AGENTS)
         assert refused.value.status == 401
         with pytest.raises(ApiError, match="401"):
-            async for _ in server.watch(app.AGENTS, since="1"):
+            async for _ in server.watch(scope.AGENTS, since="1"):
                 pass
 
 
@@ -96,12 +96,12 @@ async def test_an_answer_that_is_not_the_api_servers_is_an_api_error(tmp_path, b
     async with client(tmp_path) as (server, face):
         face.garble = body
         with pytest.raises(ApiError):
-            await server.list(app.AGENTS)
+            await server.list(scope.AGENTS)
         with pytest.raises(ApiError):
             await server.create("/apis/authentication.k8s.io/v1/tokenreviews", {})
         if body:
             with pytest.raises(ApiError):
-                await anext(server.watch(app.AGENTS, since="1"))
+                await anext(server.watch(scope.AGENTS, since="1"))
 
 
 async def test_a_watch_event_without_an_end_is_given_up(tmp_path, monkeypatch):
@@ -109,7 +109,7 @@ async def test_a_watch_event_without_an_end_is_given_up(tmp_path, monkeypatch):
     async with client(tmp_path) as (server, face):
         face.garble = b"x" * 5000
         with pytest.raises(ApiError, match="more than 1000 bytes"):
-            async for _ in server.watch(app.AGENTS, since="1"):
+            async for _ in server.watch(scope.AGENTS, since="1"):
                 pass
 
 
@@ -129,11 +129,11 @@ async def test_a_rotated_token_is_read_again_and_a_file_that_is_gone_for_a_momen
 ):
     async with client(tmp_path, token="old") as (server, _):
         with pytest.raises(ApiError, match="401"):
-            await server.list(app.AGENTS)
+            await server.list(scope.AGENTS)
         (tmp_path / "token").write_text(TOKEN)
         with pytest.raises(ApiError, match="401"):
-            await server.list(app.AGENTS)
+            await server.list(scope.AGENTS)
         monkeypatch.setattr(cluster, "TOKEN_REREAD_S", 0.0)
-        await server.list(app.AGENTS)
+        await server.list(scope.AGENTS)
         (tmp_path / "token").unlink()
-        await server.list(app.AGENTS)
+        await server.list(scope.AGENTS)

@@ -3,8 +3,6 @@
 import asyncio
 import base64
 import json
-import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 import yaml
 from kernel_scene import SECRET, Outsider, until
 
+import charts_render
 from aion.api import channel, labels
 from aion.kernel import app, testing
 from aion.kernel.cluster import ApiServer
@@ -28,13 +27,12 @@ RIGHTS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBi
 
 def rendered():
     """What the chart's kernel and user roles are, of the kinds that make up rights."""
-    helm = Path(os.environ.get("AION_CACHE", "~/.cache/aion-os")).expanduser() / "bin/current/helm"
-    if not os.access(helm, os.X_OK):
-        pytest.fail(f"no executable at {helm}: run `e2e/cluster up` once", pytrace=False)
-    argv = [str(helm), "template", "aion", str(ROOT / "charts/aion-os"), "-n", RELEASE, "--kube-version", "1.34.0"]
-    argv += ["-s", "templates/kernel.yaml", "-s", "templates/roles.yaml"]
-    text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    return [each for each in yaml.safe_load_all(text) if each and each["kind"] in RIGHTS]
+    return [
+        each
+        for each in charts_render.documents(namespace=RELEASE)
+        if each["kind"] in RIGHTS
+        and each["metadata"]["labels"]["app.kubernetes.io/name"] in ("aion-kernel", "aion-roles")
+    ]
 
 
 def apply(apiserver, *documents):

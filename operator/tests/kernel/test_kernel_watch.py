@@ -6,7 +6,7 @@ import contextlib
 import pytest
 from kernel_scene import until
 
-from aion.kernel import app, testing, watch
+from aion.kernel import scope, testing, watch
 from aion.kernel.cluster import ApiError, ListMeta, ObjectList, WatchEvent
 from aion.kernel.registry import Registry
 
@@ -22,7 +22,7 @@ def cluster():
 
 
 @contextlib.asynccontextmanager
-async def kept(cluster, collection, path=app.AGENTS, **over):
+async def kept(cluster, collection, path=scope.AGENTS, **over):
     task = asyncio.create_task(watch.keep(cluster, path, collection, **{"jitter": lambda low, high: 0.01, **over}))
     try:
         yield task

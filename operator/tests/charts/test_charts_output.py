@@ -1,0 +1,47 @@
+"""What a GitOps tool needs of a chart: the same values give the same text, and nothing of it is decided by the cluster."""
+
+import re
+
+import pytest
+
+import charts_render as chart
+
+pytestmark = pytest.mark.apiserver  # it needs the local cluster's helm
+
+UNSTEADY = re.compile(
+    r"\b(lookup|rand\w+|uuidv4|now|ago|date\w*|htmlDate\w*|unixEpoch|genCA\w*|genPrivateKey|genSelfSigned\w*|genSigned\w*|shuffle|getHostByName"
+    r"|derivePassword|bcrypt|htpasswd|encryptAES|env|expandenv)\b"
+)
+"""Functions whose answer is another one each time, or another one in another place."""
+
+MODES = [(), chart.EVERYTHING, chart.BOUND]
+
+
+@pytest.mark.parametrize("values", MODES)
+def test_the_chart_rendered_twice_is_the_same(values):
+    first, second = chart.template(*values), chart.template(*values)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+
+
+def test_no_template_asks_the_cluster_the_clock_or_chance():
+    actions = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+    files = [path for path in (chart.CHART / "templates").iterdir() if path.name != "NOTES.txt"]
+    assert len(files) > 10
+    for path in files:
+        for action in actions.findall(path.read_text()):
+            code = re.sub(r'"[^"]*"|/\*.*?\*/|\.[A-Za-z.]+', "", action, flags=re.DOTALL)
+            assert not UNSTEADY.search(code), f"{path.name}: {action}"
+
+
+@pytest.mark.parametrize("values", MODES)
+def test_every_object_is_named_once_and_wears_no_hook(values):
+    """A hook is run by Helm and by Argo CD each in its own way; here none is needed."""
+    seen = set()
+    for each in chart.documents(*values):
+        meta = each["metadata"]
+        name = (each["apiVersion"], each["kind"], meta.get("namespace"), meta["name"])
+        assert name not in seen
+        seen.add(name)
+        assert not [key for key in meta.get("annotations", {}) if "hook" in key or key.startswith("argocd")]
+        assert "finalizers" not in meta
