@@ -195,6 +195,7 @@ def test_what_git_no_longer_holds_is_pruned_with_its_children(argo, kubectl, rep
 def test_the_chart_from_git_takes_over_what_helm_installed_without_restarting_a_pod(argo, kubectl, repository, took):
     """With a changed policy in between, and without pruning the installation that other scenarios need."""
     values = json.loads((settings.read().state / "values.json").read_text())
+    assert_installed_by_this_chart(kubectl)
     revision = repository.copy("the chart", release.CHART, "chart")
     pods = running_pods(kubectl)
 
@@ -243,6 +244,22 @@ def test_the_chart_from_git_takes_over_what_helm_installed_without_restarting_a_
         until(lambda: pointer(kubectl)["digest"] == old["digest"], seconds=180)
         application.wait()
         application.delete()
+
+
+def assert_installed_by_this_chart(kubectl: Kubectl):
+    """Else Argo CD would add objects that no release knows, and Helm would refuse the next upgrade."""
+    where = ("--namespace", release.NAMESPACE)
+    values = str(settings.read().state / "values.json")
+    held = kubectl.helm("get", "manifest", release.RELEASE, *where)
+    rendered = kubectl.helm(
+        "template", release.RELEASE, str(release.CHART), *where, "--values", values, "--kube-version", "1.34.0"
+    )
+    assert named(held) == named(rendered), "the installation is of another chart: run `e2e/up` first"
+
+
+def named(manifest: str):
+    found = (each for each in yaml.safe_load_all(manifest) if each)
+    return {(each["kind"], each["metadata"].get("namespace"), each["metadata"]["name"]) for each in found}
 
 
 def pointer(kubectl: Kubectl):
