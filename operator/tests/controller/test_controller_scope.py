@@ -165,7 +165,7 @@ def test_with_the_rights_of_a_namespaced_installation_it_serves_its_tenants_and_
     config["users"][0]["user"] = {"token": token}
     (tmp_path / "bound.kubeconfig").write_text(process.yaml.safe_dump(config))
     people = [d for name in (*OURS, "elsewhere") for d in (agent(namespace=name), tool(namespace=name), tenant(name))]
-    process.apply(apiserver, *people, the_policy())
+    process.apply(apiserver, *people, {**the_policy(), "spec": {"mode": "Off"}})
     (port,) = free_ports(1)
     run = process.Controller(
         tmp_path / "bound.kubeconfig",
