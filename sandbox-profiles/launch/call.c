@@ -3,6 +3,9 @@
  *
  *   client: u32 n, n bytes        server: kind 'o' | 'e' | 'x', u32 length, payload     (little-endian)
  *
+ * A client that says ENDLESS for n talks for as long as it likes: what it sends goes to stdin until it hangs up. So a
+ * command that speaks a protocol of its own over stdin and stdout is one long call.
+ *
  * At most one chunk per direction is held here: who does not read is not written for. */
 #include "launch.h"
 
@@ -17,6 +20,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define ENDLESS UINT32_MAX
 
 enum { HEAD = 5, STALL_MS = 30000 /* a client that stops in the middle of its document */ };
 
@@ -177,7 +182,10 @@ void run_call(int conn, char **argv)
 	int64_t left = read_length(conn);
 	if (left < 0)
 		return;
-	if (left > MAX_STDIN) {
+	int endless = left == ENDLESS;
+	if (endless) {
+		left = INT64_MAX;
+	} else if (left > MAX_STDIN) {
 		refuse(conn, left);
 		return;
 	}
@@ -222,8 +230,8 @@ void run_call(int conn, char **argv)
 			{ .fd = idle ? ends[2] : -1, .events = POLLIN },
 		};
 		struct timespec second = { .tv_sec = 1 };
-		int ready = ppoll(p, 4, left > 0 ? &second : NULL, &none);
-		if (left > 0 && in_at == in_end && now_ms() - heard > STALL_MS)
+		int ready = ppoll(p, 4, left > 0 && !endless ? &second : NULL, &none);
+		if (!endless && left > 0 && in_at == in_end && now_ms() - heard > STALL_MS)
 			break;
 		if (ready <= 0)
 			continue;

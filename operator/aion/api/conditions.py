@@ -72,7 +72,6 @@ BY_REQUEST: Final = "ByRequest"
 
 # Reasons that a person must act on
 INVALID_SPEC: Final = "InvalidSpec"
-UNSUPPORTED_ENTRY: Final = "UnsupportedEntry"
 SOURCE_NOT_FOUND: Final = "SourceNotFound"
 SECRET_NOT_FOUND: Final = "SecretNotFound"  # noqa: S105 - a reason
 PROFILE_NOT_FOUND: Final = "ProfileNotFound"

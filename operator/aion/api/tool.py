@@ -128,6 +128,14 @@ class ToolSpec(Shape):
     signatures: Signatures = Signatures()
     """Where its signature is found."""
 
+    rules = (
+        Rule(
+            cel="!self.entry.startsWith('mcp+') || (has(self.capabilitiesRequired) && 'network' in self.capabilitiesRequired)",
+            message="a remote MCP server is reached over the network: capabilitiesRequired must hold network",
+            holds=lambda spec: not spec.entry.startswith("mcp+") or "network" in spec.capabilities_required,
+        ),
+    )
+
     @property
     def parsed_entry(self) -> entries.ToolEntry:
         """The entry, taken apart."""
@@ -199,14 +207,13 @@ class Tool(meta.Kind):
         return _schema(self.spec.io.output, closed=False)
 
     def runner_tool(self) -> toolcall.RunnerTool:
-        """The document that the runner is given; raises ValueError for an entry that no runner runs (mcp)."""
-        kind = self.spec.parsed_entry.kind
-        if kind == "mcp-stdio" or kind == "mcp-remote":  # noqa: PLR1714 - narrows
-            raise ValueError(f"got entry {self.spec.entry!r}, expected one that a runner runs: wasm:, rust: or python:")
+        """The document that the runner is given."""
+        entry = self.spec.parsed_entry
         return toolcall.RunnerTool(
             name=self.tool_name,
             version=self.spec.version,
-            kind=kind,
+            kind=entry.kind,
+            url=entry.url,
             input_schema=self.input_schema(),
             output_schema=self.output_schema(),
             timeout_ms=self.spec.timeout_ms,

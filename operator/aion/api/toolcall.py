@@ -117,13 +117,14 @@ class RunnerTool(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     version: str
-    kind: Literal["wasm", "native", "python"]
+    kind: Literal["wasm", "native", "python", "mcp-stdio", "mcp-remote"]
     input_schema: dict[str, Any]
     output_schema: dict[str, Any] | None = None
     timeout_ms: int = 30_000
     memory_mb: int = 128
     capabilities: tuple[str, ...] = ()
     config: dict[str, str] = msgspec.field(default_factory=dict)
+    url: str = ""  # of a remote MCP server
 
 
 _runner_tool = msgspec.json.Decoder(RunnerTool)

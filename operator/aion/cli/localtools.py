@@ -125,6 +125,10 @@ def _environment(tool: Tool, *, files: Path, config: Mapping[str, str]) -> dict[
     if entry.kind == "python":
         argv = [sys.executable, str(Path(pytool.__file__).resolve()), entry.module, entry.function]
         return {**told, "AION_TOOL_ARGV": shlex.join(argv)}
+    if entry.kind == "mcp-stdio":
+        return {**told, "AION_TOOL_ARGV": shlex.join(entry.argv)}
+    if entry.kind == "mcp-remote":
+        return told
     file = (files / entry.path).resolve()
     if not file.is_file():
         raise ValueError(f"there is no file {file} (entry {tool.spec.entry}; --files says where paths begin)")

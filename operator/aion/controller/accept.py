@@ -82,13 +82,7 @@ def tool(root: RootView, *, settings: Settings, profiles: Mapping[str, str]) -> 
     profile = settings.sandbox_profile if profile in ("", "default-restrictive") else profile
     if profile not in profiles:
         return _no_profile("spec.security.seccompProfile", profile, profiles)
-    try:
-        runner = model.runner_tool()
-    except ValueError:
-        message = (
-            f"spec.entry: {model.spec.entry.split(':')[0]}: entries are not run yet; use wasm:, rust:bin/ or python:."
-        )
-        return Refusal(conditions.UNSUPPORTED_ENTRY, message)
+    runner = model.runner_tool()
     # The chart's configuration is the ground; what the Tool itself says stands above it.
     ground = settings.tool_config.get(model.tool_name, settings.tool_config.get(model.name, {}))
     runner = msgspec.structs.replace(runner, config={**ground, **runner.config})

@@ -91,7 +91,7 @@ def _pod_spec(recipe: ToolRecipe, *, settings: Settings) -> Document:
     return {
         **sealed.pod_base(),
         "affinity": sealed.affinity(None, profile=recipe.profile),
-        "containers": [_runner(recipe, settings=settings), _tool(recipe, settings=settings)],
+        "containers": [_runner(recipe, settings=settings), *_tools(recipe, settings=settings)],
         "volumes": [
             {"name": "aion", "emptyDir": {"sizeLimit": "10Mi"}},
             {"name": "run", "emptyDir": {"sizeLimit": "10Mi"}},
@@ -130,6 +130,11 @@ def _runner(recipe: ToolRecipe, *, settings: Settings) -> Document:
     }
 
 
+def _tools(recipe: ToolRecipe, *, settings: Settings) -> list[Document]:
+    """The tool's own container; none where its code runs elsewhere and its callers reach it."""
+    return [] if recipe.entry.kind == "mcp-remote" else [_tool(recipe, settings=settings)]
+
+
 def _tool(recipe: ToolRecipe, *, settings: Settings) -> Document:
     room = {"cpu": recipe.cpu, "memory": recipe.memory}
     return {
@@ -156,10 +161,12 @@ def _stays(recipe: ToolRecipe) -> Document:
 
 
 def _served(recipe: ToolRecipe) -> list[str]:
-    """A wasm file is handed over once; a binary or a Python function is started for each call."""
+    """A wasm file is handed over once; a binary or a Python function is started for each call, an MCP server for many."""
     entry = recipe.entry
     if entry.kind == "wasm":
         return ["--file", entry.path]
     if entry.kind == "native":
         return ["--", entry.path]
+    if entry.kind == "mcp-stdio":
+        return ["--", *entry.argv]
     return ["--", "python3", "/aion/pytool.py", entry.module, entry.function]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
+from aion.api import mcp
 
 Id = int | str
 
@@ -53,9 +53,9 @@ def read(body: bytes) -> Message:
     try:
         return _message.decode(body)
     except msgspec.ValidationError as wrong:
-        raise RpcError(INVALID_REQUEST, f"not one JSON-RPC 2.0 request: {wrong}", ident=_id(body)) from None
+        raise RpcError(mcp.INVALID_REQUEST, f"not one JSON-RPC 2.0 request: {wrong}", ident=_id(body)) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as unreadable:
-        raise RpcError(PARSE_ERROR, f"the body is not JSON: {unreadable}") from None
+        raise RpcError(mcp.PARSE_ERROR, f"the body is not JSON: {unreadable}") from None
 
 
 def _id(body: bytes) -> Id | None:

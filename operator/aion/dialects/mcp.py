@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from aion import __version__
-from aion.api import errors, syscall
+from aion.api import errors, mcp, syscall
 from aion.dialects import jsonrpc, mcp_eras, mcp_tools
 from aion.dialects.jsonrpc import Message, RpcError
 from aion.dialects.mcp_eras import Params
@@ -31,17 +31,17 @@ DISCOVER_TTL_MS = 3_600_000
 """What this server speaks changes with its version alone."""
 
 INFO = {"name": "aion-os", "version": __version__}
-_SERVER = {"io.modelcontextprotocol/serverInfo": INFO}
+_SERVER = {mcp.SERVER_INFO: INFO}
 _CAPABILITIES: dict[str, object] = {"tools": {}}
 _INSTRUCTIONS = "Each tool is a syscall of AION-OS: checked against policy and budget, and recorded."
 
 _STATUS = {
-    jsonrpc.PARSE_ERROR: 400,
-    jsonrpc.INVALID_REQUEST: 400,
-    mcp_eras.HEADER_MISMATCH: 400,
-    mcp_eras.UNSUPPORTED_VERSION: 400,
+    mcp.PARSE_ERROR: 400,
+    mcp.INVALID_REQUEST: 400,
+    mcp.HEADER_MISMATCH: 400,
+    mcp.UNSUPPORTED_VERSION: 400,
 }
-_MODERN_STATUS = {**_STATUS, jsonrpc.INVALID_PARAMS: 400, jsonrpc.METHOD_NOT_FOUND: 404}
+_MODERN_STATUS = {**_STATUS, mcp.INVALID_PARAMS: 400, mcp.METHOD_NOT_FOUND: 404}
 """HTTP status of an error's code. Until 2025-11-25 an error of a method is an ordinary answer."""
 
 _UNKNOWN = frozenset({errors.NoSuchTool.code, errors.NoSuchSyscall.code})
@@ -73,7 +73,7 @@ class Mcp:
     def refuse(self, caller: Caller, error: errors.SyscallError) -> Answer:
         """Answer a request that could not be read, and leave a record of it."""
         self._router.refuse(mcp_tools.TOOL, caller, error)
-        said = RpcError(jsonrpc.INVALID_REQUEST, str(error))
+        said = RpcError(mcp.INVALID_REQUEST, str(error))
         return Answer(error.http_status, body=jsonrpc.failure(said, None))
 
     async def answer(self, request: Request) -> Answer:
@@ -81,7 +81,7 @@ class Mcp:
         if request.method != "POST":
             return Answer(405, ((b"allow", b"POST"),))
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            other = RpcError(jsonrpc.INVALID_REQUEST, "expected Content-Type: application/json")
+            other = RpcError(mcp.INVALID_REQUEST, "expected Content-Type: application/json")
             return Answer(415, body=jsonrpc.failure(other, None))
         if jsonrpc.is_response(request.body):
             return Answer(202, ())
@@ -93,7 +93,7 @@ class Mcp:
                 return Answer(202, ())
             ident = message.id
             said = mcp_eras.params(message)
-            modern = request.headers.get("mcp-protocol-version") == mcp_eras.MODERN
+            modern = request.headers.get("mcp-protocol-version") == mcp.MODERN
             modern = mcp_eras.is_modern(request.headers, message, said)
             result, headers = await (self._modern if modern else self._legacy)(message, said, request)
         except RpcError as error:
@@ -117,7 +117,7 @@ class Mcp:
                 result = {"tools": self._tools(said, request), "ttlMs": LIST_TTL_MS, "cacheScope": "private"}
             case "server/discover":
                 result = {
-                    "supportedVersions": [mcp_eras.MODERN],
+                    "supportedVersions": [mcp.MODERN],
                     "capabilities": _CAPABILITIES,
                     "instructions": _INSTRUCTIONS,
                     "ttlMs": DISCOVER_TTL_MS,
@@ -148,21 +148,21 @@ class Mcp:
 
     def _tools(self, said: Params, request: Request) -> list[dict[str, Any]]:
         if said.cursor is not None:
-            raise RpcError(jsonrpc.INVALID_PARAMS, "got a cursor: this list has one page")
+            raise RpcError(mcp.INVALID_PARAMS, "got a cursor: this list has one page")
         try:
             return mcp_tools.listed(self._standing(request.caller).rights)
         except errors.SyscallError as error:
-            raise RpcError(jsonrpc.INTERNAL_ERROR, str(error)) from None
+            raise RpcError(mcp.INTERNAL_ERROR, str(error)) from None
 
     def _called(self, said: Params, request: Request) -> tuple[str, tuple[str, bytes]]:
         """The tool's name, and the syscall with its body."""
         if said.name is None:
-            raise RpcError(jsonrpc.INVALID_PARAMS, "params.name must name the tool to call")
+            raise RpcError(mcp.INVALID_PARAMS, "params.name must name the tool to call")
         try:
             asked = mcp_tools.asked(said.name, said.arguments or {})
         except errors.SyscallError as error:
             reply = self._router.refuse(mcp_tools.TOOL, request.caller, error)
-            raise RpcError(jsonrpc.INVALID_PARAMS, str(error), data=_audit_of(reply)) from None
+            raise RpcError(mcp.INVALID_PARAMS, str(error), data=_audit_of(reply)) from None
         context = syscall.Context(traceparent=said.meta.traceparent or request.headers.get("traceparent", ""))
         made = syscall.Request(syscall=asked.syscall, context=context, params=msgspec.Raw(asked.params))
         return said.name, (asked.syscall, msgspec.json.encode(made))
@@ -202,7 +202,7 @@ def _named(request: Request, ident: jsonrpc.Id) -> _Named:
 
 
 def _no_method(message: Message) -> RpcError:
-    return RpcError(jsonrpc.METHOD_NOT_FOUND, f"Method not found: {message.method[:64]}")
+    return RpcError(mcp.METHOD_NOT_FOUND, f"Method not found: {message.method[:64]}")
 
 
 def _result(name: str, reply: Reply) -> dict[str, Any]:
@@ -212,9 +212,9 @@ def _result(name: str, reply: Reply) -> dict[str, Any]:
         return mcp_tools.result(answer)
     code, data = answer.error.code, {"auditId": answer.audit_id, "error": answer.error}
     if code in _UNKNOWN:
-        raise RpcError(jsonrpc.INVALID_PARAMS, f"Unknown tool: {name[:64]} ({answer.error.message})", data=data)
+        raise RpcError(mcp.INVALID_PARAMS, f"Unknown tool: {name[:64]} ({answer.error.message})", data=data)
     if code in _BROKEN:
-        raise RpcError(jsonrpc.INTERNAL_ERROR, f"{code}: {answer.error.message}", data=data)
+        raise RpcError(mcp.INTERNAL_ERROR, f"{code}: {answer.error.message}", data=data)
     return mcp_tools.error(answer)
 
 

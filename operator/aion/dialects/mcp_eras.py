@@ -12,14 +12,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from aion.dialects import jsonrpc
+from aion.api import mcp
+from aion.api.mcp import LEGACY, MODERN
 from aion.dialects.jsonrpc import Message, RpcError
-
-MODERN = "2026-07-28"
-LEGACY = ("2025-11-25", "2025-06-18")
-"""Newest first. The older one differs from it by nothing that a server of tools does."""
-
-HEADER_MISMATCH, UNSUPPORTED_VERSION = -32020, -32022
 
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 """Methods whose subject stands in Mcp-Name too, and the parameter it is."""
@@ -30,10 +25,8 @@ _SENTINEL, _SENTINEL_END = "=?base64?", "?="
 class Meta(msgspec.Struct, frozen=True):
     """What a request says of itself in `params._meta`."""
 
-    version: str | None = msgspec.field(default=None, name="io.modelcontextprotocol/protocolVersion")
-    capabilities: dict[str, msgspec.Raw] | None = msgspec.field(
-        default=None, name="io.modelcontextprotocol/clientCapabilities"
-    )
+    version: str | None = msgspec.field(default=None, name=mcp.VERSION)
+    capabilities: dict[str, msgspec.Raw] | None = msgspec.field(default=None, name=mcp.CAPABILITIES)
     traceparent: str = ""
 
 
@@ -57,7 +50,7 @@ def params(message: Message) -> Params:
     try:
         return _params.decode(message.params)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
-        raise RpcError(jsonrpc.INVALID_PARAMS, f"params of {message.method[:64]}: {wrong}") from None
+        raise RpcError(mcp.INVALID_PARAMS, f"params of {message.method[:64]}: {wrong}") from None
 
 
 def is_modern(headers: Mapping[str, str], message: Message, said: Params) -> bool:
@@ -73,7 +66,7 @@ def is_modern(headers: Mapping[str, str], message: Message, said: Params) -> boo
         raise _mismatch(f"MCP-Protocol-Version says {header[:64]!r}, the body {version[:64]!r}")
     if header != MODERN:
         raise RpcError(
-            UNSUPPORTED_VERSION,
+            mcp.UNSUPPORTED_VERSION,
             f"Unsupported protocol version {header[:64]!r}: expected {MODERN}, or after initialize {' or '.join(LEGACY)}",
             data={"supported": [MODERN], "requested": header[:64]},
         )
@@ -87,9 +80,9 @@ def negotiated(asked: str) -> str:
 
 
 def _verify(headers: Mapping[str, str], message: Message, said: Params) -> None:
-    for field, value in (("protocolVersion", said.meta.version), ("clientCapabilities", said.meta.capabilities)):
+    for key, value in ((mcp.VERSION, said.meta.version), (mcp.CAPABILITIES, said.meta.capabilities)):
         if value is None:
-            raise RpcError(jsonrpc.INVALID_PARAMS, f"params._meta lacks io.modelcontextprotocol/{field}")
+            raise RpcError(mcp.INVALID_PARAMS, f"params._meta lacks {key}")
     if headers.get("mcp-method") != message.method:
         raise _mismatch(_differ("Mcp-Method", headers.get("mcp-method"), message.method))
     if message.method in _NAMED:
@@ -105,7 +98,7 @@ def _differ(name: str, header: str | None, body: str) -> str:
 
 
 def _mismatch(how: str) -> RpcError:
-    return RpcError(HEADER_MISMATCH, f"Header mismatch: {how}")
+    return RpcError(mcp.HEADER_MISMATCH, f"Header mismatch: {how}")
 
 
 def _decoded(value: str | None) -> str | None:

@@ -19,7 +19,7 @@ import uvicorn
 import uvloop
 
 from aion.api import toolcall
-from aion.toolrunner import errors, local, native
+from aion.toolrunner import errors, local, mcp_remote, mcp_stdio, native
 from aion.toolrunner.app import App
 from aion.toolrunner.engine import Engine
 from aion.toolrunner.settings import Keys, Settings
@@ -34,10 +34,15 @@ DRAIN_S = 20.0
 
 def engine_of(tool: toolcall.RunnerTool, settings: Settings) -> Engine:
     """Choose the engine for the tool's kind."""
+    if tool.kind == "mcp-remote":
+        return mcp_remote.McpRemote(tool.url, name=tool.name)
     if tool.kind != "wasm":
+        starter: local.Spawned | native.Served = native.Served(settings.tool_socket)
         if settings.tool_argv is not None:
-            return native.Native(local.Spawned(shlex.split(settings.tool_argv), cwd=Path.cwd()))
-        return native.Native(native.Served(settings.tool_socket))
+            starter = local.Spawned(shlex.split(settings.tool_argv), cwd=Path.cwd())
+        if tool.kind == "mcp-stdio":
+            return mcp_stdio.McpServer(starter, name=tool.name)
+        return native.Native(starter)
     from aion.toolrunner.wasm import Wasm
 
     async def fetch() -> bytes:

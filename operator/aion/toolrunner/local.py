@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from aion.toolrunner import errors
-from aion.toolrunner.native import STATUS, Process
+from aion.toolrunner.native import STATUS, Process, Talk
 
 CHUNK = 64 << 10
 
@@ -31,6 +31,18 @@ class Spawned:
     @contextlib.asynccontextmanager
     async def start(self, document: bytes) -> AsyncIterator[Process]:
         """Start the program and feed it the document."""
+        async with self._started(document) as running:
+            yield running
+
+    @contextlib.asynccontextmanager
+    async def talk(self) -> AsyncIterator[Talk]:
+        """Start a program that is spoken to until the context is left."""
+        async with self._started(None) as running:
+            yield running
+
+    @contextlib.asynccontextmanager
+    async def _started(self, document: bytes | None) -> AsyncIterator[_Running]:
+        """Start the program; without a document its stdin stays open."""
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
@@ -46,7 +58,7 @@ class Spawned:
 
 
 class _Running:
-    def __init__(self, process: asyncio.subprocess.Process, document: bytes) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, document: bytes | None) -> None:
         self._process = process
         # bounded: a flood waits in the pipe until the call has read what came before
         self._frames: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(4)
@@ -57,6 +69,12 @@ class _Running:
         while kind != b"x":
             kind, payload = await self._frames.get()
             yield kind, payload
+
+    async def say(self, data: bytes) -> None:
+        """Write to its stdin; raises OSError where it is gone."""
+        if (stdin := self._process.stdin) is not None:
+            stdin.write(data)
+            await stdin.drain()
 
     async def end(self) -> None:
         """Kill the whole group: also what the tool started and left behind."""
@@ -73,9 +91,10 @@ class _Running:
         self._process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no other way to let go
         await self._process.wait()
 
-    async def _follow(self, document: bytes) -> None:
+    async def _follow(self, document: bytes | None) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._feed(document))
+            if document is not None:
+                group.create_task(self._feed(document))
             group.create_task(self._read(b"o", self._process.stdout))
             group.create_task(self._read(b"e", self._process.stderr))
             await _gone(self._process.pid)

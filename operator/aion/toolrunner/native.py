@@ -22,6 +22,8 @@ STDERR_KEPT = 4 << 10
 HEAD = struct.Struct("<cI")
 STATUS = struct.Struct("<i")
 LARGEST_FRAME = 1 << 20
+ENDLESS = b"\xff\xff\xff\xff"
+"""A length that means: stdin stays open until we hang up (see sandbox-profiles/launch/call.c)."""
 
 
 class Process(Protocol):
@@ -29,6 +31,13 @@ class Process(Protocol):
 
     def frames(self) -> AsyncIterator[tuple[bytes, bytes]]:
         """Yield what it writes as it writes it."""
+
+
+class Talk(Process, Protocol):
+    """A started tool that is spoken to for as long as it runs."""
+
+    async def say(self, data: bytes) -> None:
+        """Write to its stdin; raises OSError where it is gone."""
 
 
 class Starter(Protocol):
@@ -101,15 +110,27 @@ class Served:
     @asynccontextmanager
     async def start(self, document: bytes) -> AsyncIterator[Process]:
         """Open a connection and hand over the document."""
-        reader, writer = await asyncio.open_unix_connection(self._socket, limit=LARGEST_FRAME)
-        try:
+        async with self._connected() as (reader, writer):
             writer.write(struct.pack("<I", len(document)) + document)
             yield _Frames(reader)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_unix_connection(self._socket, limit=LARGEST_FRAME)
+        try:
+            yield reader, writer
         finally:
             # abort, not close: what is still unsent must not keep the tool alive
             writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    @asynccontextmanager
+    async def talk(self) -> AsyncIterator[Talk]:
+        """Start a tool that is spoken to until the context is left."""
+        async with self._connected() as (reader, writer):
+            writer.write(ENDLESS)
+            yield _Spoken(reader, writer)
 
 
 class _Frames:
@@ -123,6 +144,16 @@ class _Frames:
             if length > LARGEST_FRAME:
                 raise errors.ToolFailed(f"the tool's server sent a frame of {length} bytes: it speaks another protocol")
             yield kind, await self._reader.readexactly(length)
+
+
+class _Spoken(_Frames):
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(reader)
+        self._writer = writer
+
+    async def say(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
 
 
 async def fetch(socket: Path) -> bytes:

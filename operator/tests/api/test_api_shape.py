@@ -134,7 +134,7 @@ def test_a_tool_is_called_by_its_name_where_it_says_no_other():
     assert read.document()["spec"]["io"] == {"output": {"schema": "items:list"}}
 
 
-def test_a_runners_document_holds_what_the_runner_must_know_and_mcp_has_none():
+def test_a_runners_document_holds_what_the_runner_must_know_and_of_a_remote_server_where_it_is():
     spec = {
         "version": "1.2.0",
         "entry": "wasm:a.wasm",
@@ -143,5 +143,12 @@ def test_a_runners_document_holds_what_the_runner_must_know_and_mcp_has_none():
     }
     made = Tool.from_file(document("Tool", spec)).runner_tool()
     assert (made.kind, made.memory_mb, made.capabilities) == ("wasm", 64, ("gpu", "network"))
-    with pytest.raises(ValueError, match="expected one that a runner runs"):
-        Tool.from_file(document("Tool", {"version": "1.0.0", "entry": "mcp:npx x"})).runner_tool()
+    remote = {"version": "1.0.0", "entry": "mcp+https://tools.example/mcp", "capabilitiesRequired": ["network"]}
+    made = Tool.from_file(document("Tool", remote)).runner_tool()
+    assert (made.kind, made.url) == ("mcp-remote", "https://tools.example/mcp")
+
+
+def test_a_tool_that_is_elsewhere_says_that_it_needs_the_network():
+    remote = {"version": "1.0.0", "entry": "mcp+https://tools.example/mcp"}
+    with pytest.raises(InvalidManifest, match="capabilitiesRequired must hold network"):
+        Tool.from_file(document("Tool", remote))

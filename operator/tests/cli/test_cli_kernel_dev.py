@@ -267,14 +267,21 @@ def test_manifests_of_a_folder_are_tools_whatever_else_lies_there(tmp_path):
     assert shelf.environment["AION_TOOL_ARGV"].endswith("pytool.py tools.dates difference")
 
 
-def test_what_cannot_run_here_is_left_out_and_said_why(tmp_path):
+def test_an_mcp_server_is_run_by_its_command_line_and_one_elsewhere_by_nothing(tmp_path):
+    local = DATES.replace("python:tools.dates:difference", "mcp:python -m 'my server'")
     remote = DATES.replace("python:tools.dates:difference", "mcp+https://tools.example/mcp").replace("dates", "remote")
-    (tmp_path / "a.yaml").write_text(f"{WEB_SEARCH}---\n{remote}---\nkind: Tool\nname: classic\n")
+    remote = remote.replace("spec: {", "spec: {capabilitiesRequired: [network], ")
+    (tmp_path / "a.yaml").write_text(f"{local}---\n{remote}")
+    shelf = read(tmp_path)
+    assert [each.environment.get("AION_TOOL_ARGV") for each in shelf.runnable] == ["python -m 'my server'", None]
+
+
+def test_what_cannot_run_here_is_left_out_and_said_why(tmp_path):
+    (tmp_path / "a.yaml").write_text(f"{WEB_SEARCH}---\nkind: Tool\nname: classic\n")
     shelf = read(tmp_path)
     assert shelf.runnable == ()
-    missing, other, classic = sorted(shelf.left_out, key=lambda said: ["web", "rem", str(tmp_path)[:3]].index(said[:3]))
+    missing, classic = sorted(shelf.left_out, key=lambda said: ["web", str(tmp_path)[:3]].index(said[:3]))
     assert "there is no file" in missing
-    assert "expected one that a runner runs" in other
     assert "aionctl convert" in classic
 
 

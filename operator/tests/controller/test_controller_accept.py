@@ -81,10 +81,12 @@ def test_the_charts_tool_configuration_lies_under_the_tools_own():
     assert json.loads(recipe.runner)["config"] == {"url": "http://own", "limit": "5"}
 
 
-def test_an_mcp_tool_is_refused_as_not_run_yet():
-    refusal = tool(entry="mcp:python -m server")
+def test_a_remote_mcp_server_needs_the_network_and_its_runner_knows_where_it_is():
+    refusal = tool(entry="mcp+https://tools.example/mcp")
     assert isinstance(refusal, Refusal)
-    assert refusal.reason == conditions.UNSUPPORTED_ENTRY
+    assert "capabilitiesRequired must hold network" in refusal.message
+    _, recipe = tool(entry="mcp+https://tools.example/mcp", capabilitiesRequired=["network"])
+    assert json.loads(recipe.runner)["url"] == "https://tools.example/mcp"
 
 
 def test_a_tool_that_climbs_out_of_its_image_is_refused():

@@ -27,11 +27,16 @@ def containers(deployment):
         ("wasm:tools/web_search.wasm", ["--file", "tools/web_search.wasm"]),
         ("rust:bin/calc", ["--", "bin/calc"]),
         ("python:pkg.mod:call", ["--", "python3", "/aion/pytool.py", "pkg.mod", "call"]),
+        ("mcp:python -m 'my server' --quiet", ["--", "python", "-m", "my server", "--quiet"]),
     ],
 )
 def test_each_kind_of_entry_is_served_its_own_way(text, served):
     _, deployment = render(text)
     assert containers(deployment)["tool"]["command"] == ["/aion/aion-launch", "--serve", "/run/aion/tool.sock", *served]
+
+
+def test_for_a_server_elsewhere_there_is_the_runner_alone():
+    assert list(containers(render("mcp+https://tools.example/mcp")[1])) == ["runner"]
 
 
 def test_the_runner_comes_first_and_alone_holds_the_keys():

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from launch_fixture import answers, call, dial, started
+from launch_fixture import answers, call, dial, exactly, started
 
 
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -74,7 +74,7 @@ ESCAPEE = """
 import os, subprocess, sys, time
 near = subprocess.Popen(["sleep", "600"])
 far = subprocess.Popen(["sleep", "600"], start_new_session=True)
-print(os.getpid(), near.pid, far.pid, flush=True)
+os.write(1, f"{os.getpid()} {near.pid} {far.pid}\\n".encode())  # in one piece, whatever PYTHONUNBUFFERED says
 if len(sys.argv) > 1: time.sleep(600)
 """
 
@@ -174,3 +174,31 @@ def test_as_process_one_it_reaps_orphans_and_obeys_sigterm(launch: Path, tmp_pat
         assert Path(f"/proc/{inner}/task/{inner}/children").read_text().split() == []
         os.kill(inner, 15)
         assert outer.wait(5) == 0
+
+
+def test_a_client_that_talks_without_end_is_heard_until_it_hangs_up_and_then_the_command_is_killed(
+    launch: Path, tmp_path: Path
+):
+    with started(launch, "--serve", tmp_path / "s", "--", "sh", "-c", "echo $$; exec cat"):
+        with dial(tmp_path / "s") as conn:
+            conn.sendall(b"\xff\xff\xff\xff")
+            pid = int(frame(conn))
+            for word in (b"one\n", b"two\n"):
+                conn.sendall(word)
+                assert frame(conn) == word
+            big = os.urandom(9_000_000)  # more than one document may have
+            with ThreadPoolExecutor() as pool:
+                sent = pool.submit(conn.sendall, big)
+                heard = b""
+                while len(heard) < len(big):
+                    heard += frame(conn)
+                sent.result()
+            assert heard == big
+            assert alive(pid)
+        assert dies(pid)
+
+
+def frame(conn: socket.socket) -> bytes:
+    kind, size = struct.unpack("<cI", exactly(conn, 5))
+    assert kind == b"o"
+    return exactly(conn, size)
