@@ -12,15 +12,25 @@ from aion.api.agent import Agent
 from aion.api.policy import Bundle
 from aion.api.tool import Tool
 
+TENANTS, CHARTS = "tenant.spec.capabilities", "the chart's tenantDefaults.capabilities"
+"""Whose ceiling it is: the Tenant's, or the chart's for every namespace that has none."""
+
 
 def compile(  # noqa: A001 - it is what it does
-    agent: Agent, tools: Sequence[Tool], bundle: Bundle, *, revision: int, ceiling: Sequence[str] | None = None
+    agent: Agent,
+    tools: Sequence[Tool],
+    bundle: Bundle,
+    *,
+    revision: int,
+    ceiling: Sequence[str] | None = None,
+    ceiling_of: str = TENANTS,
 ) -> grant.Grant:
     """What `agent` may do under `bundle`. Tools of other namespaces are passed over.
 
     A Tool whose capabilities the agent lacks is listed all the same, so that calling it is denied by name of the rule;
     one that spec.tools or policy leaves out is in `refused`.
-    `ceiling` is the Tenant's spec.capabilities: names of capabilities and patterns of syscalls, None where it sets none.
+    `ceiling` is the Tenant's spec.capabilities: names of capabilities and patterns of syscalls, None where it sets none;
+    for a namespace without a Tenant, the chart's. `ceiling_of` says which, in denials.
     """
     tenant, spec, rules = agent.namespace, agent.spec, bundle.capabilities
     refused: dict[str, str] = {}
@@ -29,7 +39,7 @@ def compile(  # noqa: A001 - it is what it does
     for name in grant.CAPABILITIES:
         if name not in spec.capabilities.asked():
             refused[f"capability:{name}"] = f"agent.spec.capabilities.{name}: false"
-        elif rule := _above(ceiling, name) or rules.refuse(name, tenant=tenant):
+        elif rule := _above(ceiling, name, whose=ceiling_of) or rules.refuse(name, tenant=tenant):
             refused[f"capability:{name}"] = rule
         else:
             capabilities.append(name)
@@ -38,7 +48,7 @@ def compile(  # noqa: A001 - it is what it does
     for name in syscalls.NAMES:
         if patterns.first(spec.capabilities.syscalls, name) is None:
             refused[f"syscall:{name}"] = f"agent.spec.capabilities.syscalls: {name} is not in it"
-        elif rule := _above(ceiling, name) or rules.refuse(name, tenant=tenant):
+        elif rule := _above(ceiling, name, whose=ceiling_of) or rules.refuse(name, tenant=tenant):
             refused[f"syscall:{name}"] = rule
         else:
             allowed.append(name)
@@ -82,11 +92,11 @@ def compile(  # noqa: A001 - it is what it does
     )
 
 
-def _above(ceiling: Sequence[str] | None, name: str) -> str | None:
-    """The rule of the Tenant that takes `name` away, or None."""
+def _above(ceiling: Sequence[str] | None, name: str, *, whose: str) -> str | None:
+    """The rule of the ceiling that takes `name` away, or None."""
     if ceiling is None or patterns.first(ceiling, name) is not None:
         return None
-    return f"tenant.spec.capabilities: {name} is not in it"
+    return f"{whose}: {name} is not in it"
 
 
 def _tool(tool: Tool) -> grant.ToolGrant:

@@ -43,8 +43,15 @@ def active(holder: RootView | None) -> policy.Pointer | None:
     )
 
 
-def of(agent: Agent, *, holder: RootView | None, held: Held | None, ceiling: tuple[str, ...] | None = None) -> Binding:
-    """Bind the Agent by the active policy, below its Tenant's ceiling."""
+def of(
+    agent: Agent,
+    *,
+    holder: RootView | None,
+    held: Held | None,
+    ceiling: tuple[str, ...] | None = None,
+    ceiling_of: str = granting.TENANTS,
+) -> Binding:
+    """Bind the Agent by the active policy, below its Tenant's ceiling, or the chart's."""
     pointer = active(holder)
     if pointer is None:
         said = "No policy is in force yet, so the gateway allows nothing: Policy `aion` in the release namespace has no status.active."
@@ -55,7 +62,9 @@ def of(agent: Agent, *, holder: RootView | None, held: Held | None, ceiling: tup
             f"Revision {pointer.revision} points at {pointer.config_map}, a bundle that this controller does not hold."
         )
         return Binding(conditions.unknown(conditions.POLICY_BOUND, conditions.NOT_ACTIVE, said), facts)
-    granted = granting.compile(agent, (), held.bundle, revision=pointer.revision, ceiling=ceiling)
+    granted = granting.compile(
+        agent, (), held.bundle, revision=pointer.revision, ceiling=ceiling, ceiling_of=ceiling_of
+    )
     facts["effectiveCapabilities"] = [*granted.capabilities, *granted.syscalls]
     taken = [
         granted.refused[f"capability:{name}"]

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from aion.api import conditions
+from aion.api import conditions, granting
 from aion.api.agent import Agent
 from aion.controller import accept, binding, conditions_agent, diagnosis, disruption, outcome, render_agent
 from aion.controller.accept import Refusal
@@ -114,7 +114,10 @@ def _accepted(
         if finding is None:
             finding, again = diagnosis.starting(current, config_map=recipe.config_map, now=now)
 
-    bound = binding.of(model, holder=seen.policy, held=held, ceiling=seen.ceiling)
+    most, whose = (
+        (seen.ceiling, granting.TENANTS) if seen.tenanted else (settings.default_capabilities, granting.CHARTS)
+    )
+    bound = binding.of(model, holder=seen.policy, held=held, ceiling=most, ceiling_of=whose)
     standing = Standing(
         pod=current,
         finding=finding,

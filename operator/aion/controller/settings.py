@@ -6,6 +6,7 @@ It must never be read by a plan directly: plans get the frozen object, so that a
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from aion.api.tenant import Allowed
 from aion.controller.views import Key
 
 POLICY = "aion"  # the name of the one Policy that counts
@@ -29,6 +30,8 @@ class Settings(BaseSettings):
     policy_file: str = ""
     # The chart's `tools.config`: {tool name: {key: value}}, merged under each Tool's own `spec.config`.
     tool_config: dict[str, dict[str, str]] = Field(default_factory=dict)
+    # The ceiling of Agents in namespaces without a Tenant, as a Tenant's spec.capabilities; None: no ceiling.
+    default_capabilities: tuple[Allowed, ...] | None = None
     sandbox_profile: str = "sealed"
     workers: int = Field(default=8, ge=1, le=64)
     # To the API server: 50 new Agents a second x 3 writes, and a third to spare. Twice as many at once.

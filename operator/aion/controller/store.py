@@ -52,6 +52,7 @@ class Observed:
     tools: tuple[RootView, ...] = ()  # the Tools of the namespace, of a Tool's or an Agent's plan
     users: tuple[str, ...] = ()  # the Agents that name this Tool in spec.tools
     namespace: NamespaceView | None = None  # of a Tenant
+    tenanted: bool = False  # of an Agent: whether its namespace has a Tenant
     ceiling: tuple[str, ...] | None = None  # of an Agent: the most that its Tenant lets it be allowed
     source: Source | None = None  # the files of an Agent that names some; read beside the store
 
@@ -165,6 +166,7 @@ class Store:
             if key.kind == "Tool"
             else (),
             namespace=self._namespaces.get(key.name) if key.kind == "Tenant" else None,
+            tenanted=Key("Tenant", "", key.namespace) in self._roots,
             ceiling=ceiling(self._roots.get(Key("Tenant", "", key.namespace))),
         )
 
@@ -277,5 +279,5 @@ def ceiling(tenant: RootView | None) -> tuple[str, ...] | None:
 
 
 def _capabilities(tenant: View | None) -> object:
-    """The ceiling as it is written; a Tenant that sets none is, for Agents, like no Tenant."""
-    return tenant.document["spec"].get("capabilities") if isinstance(tenant, RootView) else None
+    """The ceiling as it is written; False without a Tenant, where the chart's is in force."""
+    return tenant.document["spec"].get("capabilities") if isinstance(tenant, RootView) else False

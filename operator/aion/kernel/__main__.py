@@ -49,6 +49,7 @@ async def serve(given: Settings) -> None:
             replica=f"kernel/{given.pod_name}",
             audience=given.channel_audience,
             silent_after_s=given.silent_after_s,
+            default_ceiling=given.default_capabilities,
         )
         async with kernel.serving([serving.bind(given.host, given.port)], grace_s=given.grace_s):
             _log.info("kernel.serving", port=given.port, version=__version__)

@@ -112,6 +112,7 @@ def assemble(
     replica: str = "kernel",
     audience: str = "aion-kernel",
     silent_after_s: int = 90,
+    default_ceiling: tuple[str, ...] | None = None,
     anyone: bool = False,
 ) -> Kernel:
     """Put a kernel together.
@@ -119,11 +120,12 @@ def assemble(
     With a `cluster`, Agents, Tools, tokens and the policy come from there, the policy from `namespace`; Agents, Tools and
     Tenants only of `namespaces` where some are named. Without one,
     `policy` is in force from the start, the registry is the caller's to fill, and only signatures prove who asks.
+    `default_ceiling` is the most that agents of a namespace without a Tenant may be allowed; None: no ceiling.
     `anyone` grants agents that never registered all that policy allows: for a laptop.
     """
     collected = metrics.registry()
     counted = KernelMetrics(collected)
-    registry = Registry()
+    registry = Registry(default_ceiling=default_ceiling)
     grants = Grants(registry, policy)
     tools = tools or TenantTools(keys)
     tracer = tracer or spans.NoSpans()

@@ -36,7 +36,7 @@ class Policy:
 class _Compiled:
     agent: Agent
     tools: tuple[Tool, ...]
-    ceiling: tuple[str, ...] | None
+    ceiling: tuple[tuple[str, ...] | None, str]
     policy: Policy
     grant: grant.Grant
 
@@ -82,7 +82,7 @@ class Grants:
     def compile(self, agent: Agent) -> grant.Grant:
         """Return what an Agent may do; compiled anew only when Agent, Tools, Tenant or policy are others than last time."""
         policy, tools = self.in_force(), self.registry.tools.of(agent.namespace)
-        ceiling = self.registry.ceiling(agent.namespace)
+        ceiling = self.registry.ceiling(agent.namespace), self.registry.ceiling_of(agent.namespace)
         key = (agent.namespace, agent.name)
         known = self._compiled.pop(key, None)
         if (
@@ -92,7 +92,10 @@ class Grants:
             or known.ceiling != ceiling
             or known.policy is not policy
         ):
-            made = granting.compile(agent, tools, policy.bundle, revision=policy.revision, ceiling=ceiling)
+            most, whose = ceiling
+            made = granting.compile(
+                agent, tools, policy.bundle, revision=policy.revision, ceiling=most, ceiling_of=whose
+            )
             known = _Compiled(agent, tools, ceiling, policy, made)
         self._compiled[key] = known  # at the end: the one asked last is forgotten last
         if len(self._compiled) > REMEMBERED:

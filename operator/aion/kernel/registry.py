@@ -12,6 +12,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import structlog
 
+from aion.api import granting
 from aion.api.agent import Agent
 from aion.api.tenant import Tenant
 from aion.api.tool import Tool
@@ -198,7 +199,8 @@ class Part(Generic[T]):
 class Registry:
     """Agents, Tools, Tenants, and the bells that ring when they change."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, default_ceiling: tuple[str, ...] | None = None) -> None:
+        self._default_ceiling = default_ceiling
         self.bells = Bells()
         self.agents: Collection[Agent] = Collection(Agent, self.bells)
         self.tools: Collection[Tool] = Collection(Tool, self.bells)
@@ -210,11 +212,16 @@ class Registry:
         return all(picture.synced.is_set() for picture in (self.agents, self.tools, self.tenants))
 
     def ceiling(self, tenant: str) -> tuple[str, ...] | None:
-        """Return the most that any agent of a tenant may be allowed, None where no Tenant says; nothing where it cannot be read."""
+        """Return the most that any agent of a tenant may be allowed, None for all; nothing where the Tenant cannot be read."""
         if self.tenants.unreadable(tenant, tenant):
             return ()
         found = self.tenants.get(tenant, tenant)
-        return found.spec.capabilities if found else None
+        return found.spec.capabilities if found else self._default_ceiling
+
+    def ceiling_of(self, tenant: str) -> str:
+        """Return whose that ceiling is, for denials: the chart's where there is no Tenant."""
+        there = self.tenants.unreadable(tenant, tenant) or self.tenants.get(tenant, tenant) is not None
+        return granting.TENANTS if there else granting.CHARTS
 
     async def wait_synced(self) -> None:
         """Return when every picture has been complete once."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from aion.api.tenant import Allowed
+
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -34,6 +36,8 @@ class Settings(BaseSettings):
     kube_token_file: Path = SERVICE_ACCOUNT / "token"
     kube_ca_file: Path | None = SERVICE_ACCOUNT / "ca.crt"
 
+    default_capabilities: tuple[Allowed, ...] | None = None
+    """A JSON list: the ceiling of Agents in namespaces without a Tenant, as a Tenant's spec.capabilities. Unset: none."""
     channel_audience: str = "aion-kernel"
     events_kept: int = 50_000
     audit_kept: int = 200_000

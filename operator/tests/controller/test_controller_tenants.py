@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from aion.api import keyids, policy
 from aion.controller import diagnosis, errors, outcome, rotation
 from aion.controller.binding import Held
+from aion.controller.settings import Settings
 from aion.controller.views import Key
 
 KEY = Key("Tenant", "", "team")
@@ -256,6 +257,27 @@ async def test_an_agent_says_what_its_tenants_ceiling_takes_away():
     world.cluster.deleted("Tenant", "", "team")
     await world.settle()
     assert "gpu" in world.object()["status"]["effectiveCapabilities"]
+
+
+async def test_without_a_tenant_the_charts_ceiling_binds_and_a_tenant_takes_its_place():
+    world = World(held=Held(OPEN, policy.digest(OPEN)), default_capabilities=("network", "tool.invoke"))
+    wants = {"network": True, "gpu": True, "syscalls": ["tool.invoke", "memory.put"]}
+    await world.applies(home(), node(), the_policy(), agent(capabilities=wants))
+    assert set(world.object()["status"]["effectiveCapabilities"]) == {"network", "tool.invoke"}
+    assert "the chart's tenantDefaults.capabilities: memory.put is not in it" in world.told("PolicyBound")["message"]
+    await world.applies(tenant())
+    assert set(world.object()["status"]["effectiveCapabilities"]) == {"network", "gpu", "tool.invoke", "memory.put"}
+    world.cluster.deleted("Tenant", "", "team")
+    await world.settle()
+    assert set(world.object()["status"]["effectiveCapabilities"]) == {"network", "tool.invoke"}
+
+
+def test_the_charts_ceiling_is_checked_as_a_tenants_is(monkeypatch):
+    monkeypatch.setenv("AION_DEFAULT_CAPABILITIES", '["network", "memory.*"]')
+    assert Settings().default_capabilities == ("network", "memory.*")
+    monkeypatch.setenv("AION_DEFAULT_CAPABILITIES", '["internet"]')
+    with pytest.raises(ValueError, match="internet"):
+        Settings()
 
 
 @pytest.mark.parametrize("unreadable", [["from.the.future"], "network"])

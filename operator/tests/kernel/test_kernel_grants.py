@@ -78,6 +78,23 @@ def test_no_agent_of_a_tenant_is_granted_more_than_its_ceiling_and_its_bell_ring
     assert grants.of("team", "a").capabilities == ("gpu", "network")
 
 
+def test_without_a_tenant_the_charts_ceiling_binds_and_a_tenant_takes_its_place():
+    registry = Registry(default_ceiling=("network",))
+    grants = Grants(registry, Policy.of(testing.bundle(), revision=1))
+    registry.agents.put(testing.agent("team", "a", capabilities={"network": True, "gpu": True}))
+    held = grants.of("team", "a")
+    assert (held.capabilities, held.syscalls) == (("network",), ())
+    assert held.why("capability", "gpu").startswith("the chart's tenantDefaults.capabilities: gpu is not in it")
+    registry.tenants.put(testing.tenant("team", capabilities=["gpu"]))
+    held = grants.of("team", "a")
+    assert held.capabilities == ("gpu",)
+    assert held.why("capability", "network").startswith("tenant.spec.capabilities: network is not in it")
+    registry.tenants.put(testing.tenant("team", capabilities=["from.the.future"]))
+    held = grants.of("team", "a")
+    assert held.capabilities == (), "one that cannot be read is no reason to fall back to anything wider"
+    assert held.why("capability", "network").startswith("tenant.spec.capabilities")
+
+
 def test_a_tenant_that_cannot_be_read_allows_nothing():
     registry, grants, _, _ = made()
     registry.agents.put(testing.agent("team", "a", capabilities={"network": True}))
