@@ -423,6 +423,17 @@ def test_a_token_of_an_agents_account_is_for_its_kubelet(guarded, team, accounts
     assert token(guarded, team, "agent-smith")[0] == 201
 
 
+def test_nobody_has_a_token_of_an_agents_account_put_into_a_secret(guarded, team, accounts):
+    def of(name):
+        meta = {"name": "theirs", "annotations": {"kubernetes.io/service-account.name": name}}
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": meta, "type": "kubernetes.io/service-account-token"}
+        return guarded.ask("POST", f"/api/v1/namespaces/{team}/secrets?dryRun=All", made)
+
+    code, said = of("agent-a")
+    assert (code, "gives tokens to the kubelet of its Agent alone" in said) == (403, True), said
+    assert of("agent-smith")[0] == of("mine")[0] == 201
+
+
 def test_the_label_by_which_an_agents_account_is_found_stays_and_so_does_the_account(guarded, team, accounts):
     path, merge = f"{accounts}/agent-a?dryRun=All", "application/merge-patch+json"
 
