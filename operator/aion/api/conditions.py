@@ -9,7 +9,7 @@ The rules of kstatus that hold here: `Ready` is always there; `Reconciling` and 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 Status = Literal["True", "False", "Unknown"]
@@ -181,7 +181,7 @@ def settle(
         was = old.get(condition.type)
         since = was.last_transition_time if was and was.status == condition.status and was.last_transition_time else now
         message = condition.message[:MAX_MESSAGE]
-        settled.append(replace(condition, message=message, observed_generation=generation, last_transition_time=since))
+        settled.append(Condition(condition.type, condition.status, condition.reason, message, generation, since))
     return tuple(sorted(settled, key=lambda condition: (_RANK.get(condition.type, len(TYPES)), condition.type)))
 
 

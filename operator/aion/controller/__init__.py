@@ -10,6 +10,7 @@ The files, in the order in which an event meets them:
 
     sources           the digests of the files that Agents name
     accept, recipes   from a spec to what can be rendered, or a refusal for a person
+    draft             what follows from an Agent's spec alone, once for each spec
     plan_agent        what should exist for an Agent      plan_tool, plan_tenant, policy_pointer    … for the other kinds
     rotation          when a tenant gets another key
     render_agent      how a Pod looks                     render_tool, render_tenant, sealed          … a Tool's; what all have in common

@@ -29,8 +29,8 @@ SECRET_BYTES = 32  # 256 bits: the strength of HMAC-SHA256
 class Memory(Protocol):
     """Who is told what a write has shown."""
 
-    def seen(self, document: Document) -> bool:
-        """An object as it is now."""
+    def answered(self, document: Document) -> None:
+        """An object as it was stored."""
 
     def gone(self, kind: str, uid: str) -> bool:
         """An object is no more."""
@@ -62,14 +62,14 @@ class Applier:
             where = {"namespace": meta["namespace"], "name": meta["name"]}
             await self._cluster.merge(BY_KIND[document["kind"]], **where, patch={"spec": document["spec"]})
         for document in plan.apply:
-            self._memory.seen(dict(await self._cluster.apply(document)))
+            self._memory.answered(dict(await self._cluster.apply(document)))
         if plan.rekey:  # last: whatever is refused before it, the status does not speak of a key that was not made
             await self._rekey(plan.rekey)
 
     async def status(self, document: Document) -> None:
         """Say the status; an object that is gone needs none."""
         try:
-            self._memory.seen(dict(await self._cluster.apply(document, subresource="status")))
+            self._memory.answered(dict(await self._cluster.apply(document, subresource="status")))
         except errors.NotFound:
             return
 

@@ -6,14 +6,25 @@ logged and passed over, and the others go on.
 """
 
 import asyncio
+from dataclasses import replace
 
 from aion.controller import metrics
 from aion.controller.queue import Priority, Queue
-from aion.controller.store import Store
-from aion.controller.views import Document, Key
+from aion.controller.store import Store, View
+from aion.controller.views import ChildView, DeploymentView, Document, Key, PodView, RootView
 from aion.telemetry import logs
 
 _log = logs.get("controller.feed")
+
+
+def expected(before: View | None, now: View | None) -> set[Key]:
+    """Whose own doing the change is: a child is new, or nothing but the status of a root is another."""
+    if isinstance(now, RootView):
+        same = isinstance(before, RootView) and replace(before, status=now.status) == now
+        return {now.key} if same else set()
+    if isinstance(now, PodView | DeploymentView | ChildView) and before is None and now.owner:
+        return set() if isinstance(now, PodView) and now.deleting else {now.owner}
+    return set()
 
 
 class Feed:
@@ -35,6 +46,14 @@ class Feed:
         for key in keys:
             self._queue.add(key, priority)
         return bool(keys)
+
+    def answered(self, document: Document) -> None:
+        """What a write of ours has shown. Whoever wrote has planned for it, and looks again only where it is not what was to be expected."""
+        kind, uid = document["kind"], document["metadata"]["uid"]
+        before = self._store.view(kind, uid)
+        keys = self._store.upsert(document)
+        for key in keys - expected(before, self._store.view(kind, uid)):
+            self._queue.add(key)
 
     def gone(self, kind: str, uid: str, *, version: int | None = None) -> bool:
         """An object is no more, or out of our sight since `version`; answers whether that was news to anybody."""

@@ -26,6 +26,14 @@ class Rekey:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """By what a child is known that was made of one document, and that nobody has changed since: the hash it wears, and the shape of what is ours in it."""
+
+    template_hash: str
+    owned: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """`delete` and `prune` first, then `apply` in its order, then the status out of `conditions` and `facts`.
 
@@ -60,6 +68,15 @@ def present(document: Document, children: Iterable[ChildView]) -> bool:
 
 def untouched(document: Document, child: ChildView | DeploymentView | PodView) -> bool:
     """Whether the child was made of this very document, and nobody has changed since what is ours in it."""
-    hashed = document["metadata"]["labels"][labels.TEMPLATE_HASH]
+    return bears(mark(document), child)
+
+
+def mark(document: Document) -> Mark:
+    """The mark of a child that is made of this document."""
     shape = ownership.sent_pod if document["kind"] == "Pod" else ownership.sent
-    return child.template_hash == hashed and child.owned == views.digest(shape(document))
+    return Mark(document["metadata"]["labels"][labels.TEMPLATE_HASH], views.digest(shape(document)))
+
+
+def bears(made: Mark, child: ChildView | DeploymentView | PodView) -> bool:
+    """Whether the child bears this mark."""
+    return (child.template_hash, child.owned) == (made.template_hash, made.owned)

@@ -12,22 +12,18 @@ A spec that is refused makes no Pod; where one of an earlier, good spec runs, it
 It must never delete a Pod because something could not be read.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 
 from aion.api import conditions, granting
-from aion.api.agent import Agent
-from aion.controller import accept, binding, conditions_agent, diagnosis, disruption, outcome, render_agent
+from aion.controller import conditions_agent, diagnosis, disruption, outcome
 from aion.controller.accept import Refusal
 from aion.controller.binding import Held
 from aion.controller.conditions_agent import Standing
 from aion.controller.diagnosis import Finding
+from aion.controller.draft import Draft, Drafts, Variant
 from aion.controller.outcome import Outcome
-from aion.controller.plan import Plan, present, untouched
-from aion.controller.recipes import AgentRecipe
+from aion.controller.plan import Plan, bears
 from aion.controller.sealed import Document
-from aion.controller.settings import Settings
 from aion.controller.store import Observed
 from aion.controller.views import PodView, RootView
 
@@ -37,24 +33,15 @@ SOURCE_SOON_S = 1.0
 NET_S = 60.0  # what others do wakes us by an event; this is the net below
 
 
-def plan(
-    seen: Observed,
-    *,
-    settings: Settings,
-    profiles: Mapping[str, str],
-    held: Held | None,
-    now: datetime,
-    failures: int = 0,
-) -> Plan:
+def plan(seen: Observed, *, drafts: Drafts, held: Held | None, now: datetime, failures: int = 0) -> Plan:
     """Decide for one Agent. `held` is the policy bundle; `failures` counts the Pods that failed since one was last ready."""
     root = seen.root
     if root is None or root.deleting:
         return Plan(outcome=outcome.Gone() if root is None else outcome.Done())
-    accepted = accept.agent(root, settings=settings, profiles=profiles)
-    if isinstance(accepted, Refusal):
-        return _refused(accepted, seen)
-    model, recipe = accepted
-    return _accepted(model, recipe, root, seen, settings=settings, held=held, now=now, failures=failures)
+    draft = drafts.of(root)
+    if isinstance(draft, Refusal):
+        return _refused(draft, seen)
+    return _accepted(draft, root, seen, held=held, now=now, failures=failures)
 
 
 def _refused(refusal: Refusal, seen: Observed) -> Plan:
@@ -66,29 +53,22 @@ def _refused(refusal: Refusal, seen: Observed) -> Plan:
     )
 
 
-def _accepted(
-    model: Agent,
-    recipe: AgentRecipe,
-    root: RootView,
-    seen: Observed,
-    *,
-    settings: Settings,
-    held: Held | None,
-    now: datetime,
-    failures: int,
-) -> Plan:
-    account, wanted = render_agent.service_account(recipe), _pod(recipe, seen, settings=settings)
-    name = wanted["metadata"]["name"]
+def _accepted(draft: Draft, root: RootView, seen: Observed, *, held: Held | None, now: datetime, failures: int) -> Plan:
+    model, recipe = draft.model, draft.recipe
+    variant = _variant(draft, seen)
+    look = draft.look(variant)
+    name, needs = look.name, look.needs
     suspended = model.spec.operating_mode == "Suspended"
     # The Agent's uid is in the hash too: a Pod of an earlier Agent of this name has another name.
     current = None if suspended else next((pod for pod in seen.pods if pod.name == name), None)
     others = tuple(pod for pod in seen.pods if pod is not current)
-    needs = diagnosis.needs(wanted["spec"], profile=recipe.profile)
 
     delete = tuple(pod for pod in others if not pod.deleting)
-    apply: list[Document] = [] if present(account, seen.children) else [account]
-    if current is not None and not current.deleting and not untouched(wanted, current):
-        apply.append(wanted)
+    apply: list[Document] = []
+    if not any(bears(draft.account_mark, child) for child in seen.children if child.kind == "ServiceAccount"):
+        apply.append(draft.account)
+    if current is not None and not current.deleting and not bears(look.mark, current):
+        apply.append(draft.pod(variant))
     again: float | None = None
     finding: Finding | None
     if suspended:
@@ -99,7 +79,7 @@ def _accepted(
         finding = diagnosis.no_source(root.key.namespace, recipe.config_map)
         again = _look_again(root, now=now)
     elif current is None:
-        apply.append(wanted)
+        apply.append(draft.pod(variant))
         finding = Finding(conditions.CREATING, f"Pod {name} is being created.")
     elif current.deleting:
         finding = disruption.ending(current, nodes=seen.nodes)
@@ -115,9 +95,9 @@ def _accepted(
             finding, again = diagnosis.starting(current, config_map=recipe.config_map, now=now)
 
     most, whose = (
-        (seen.ceiling, granting.TENANTS) if seen.tenanted else (settings.default_capabilities, granting.CHARTS)
+        (seen.ceiling, granting.TENANTS) if seen.tenanted else (draft.settings.default_capabilities, granting.CHARTS)
     )
-    bound = binding.of(model, holder=seen.policy, held=held, ceiling=most, ceiling_of=whose)
+    bound = draft.bound(holder=seen.policy, held=held, ceiling=most, ceiling_of=whose)
     standing = Standing(
         pod=current,
         finding=finding,
@@ -140,18 +120,18 @@ def _accepted(
     )
 
 
-def _pod(recipe: AgentRecipe, seen: Observed, *, settings: Settings) -> Document:
+def _variant(draft: Draft, seen: Observed) -> Variant:
     """The one Pod that there should be, of the few that this spec allows: one that is there already comes first."""
-    alive = [pod for pod in seen.pods if not pod.deleting]
+    recipe, digest = draft.recipe, ""
     if recipe.config_map and seen.source is not None:
+        alive = (pod for pod in seen.pods if not pod.deleting)
         digest = seen.source.digest or next((pod.source for pod in alive if pod.source), "")
-        recipe = replace(recipe, source_digest=digest)
     if not recipe.gpu_optional:
-        return render_agent.pod(recipe, settings=settings)
-    without, with_one = (render_agent.pod(replace(recipe, gpus=count), settings=settings) for count in (0, 1))
+        return Variant(digest, recipe.gpus)
+    without, with_one = Variant(digest, 0), Variant(digest, 1)
     names = {pod.name for pod in seen.pods}
     for each in (without, with_one):
-        if each["metadata"]["name"] in names:
+        if draft.look(each).name in names:
             return each
     return with_one if any(node.gpus for node in seen.nodes) else without
 

@@ -22,6 +22,7 @@ from aion.controller import (
 )
 from aion.controller.apply import Applier
 from aion.controller.binding import Held
+from aion.controller.draft import Drafts
 from aion.controller.outcome import Outcome
 from aion.controller.plan import Plan
 from aion.controller.policy_pointer import Source
@@ -60,6 +61,7 @@ class Reconciler:
         self._files = files
         self._settings = settings
         self._profiles = profiles
+        self._drafts = Drafts(settings=settings, profiles=profiles)
         self._source = source
         self._clock = clock
         self._bundle = source()
@@ -105,8 +107,7 @@ class Reconciler:
             return plan_tool.plan(seen, settings=self._settings, profiles=self._profiles, now=now)
         return plan_agent.plan(
             seen,
-            settings=self._settings,
-            profiles=self._profiles,
+            drafts=self._drafts,
             held=self._bundle if isinstance(self._bundle, Held) else None,
             now=now,
             failures=self._failures.get(key, 0),
@@ -121,5 +122,6 @@ class Reconciler:
 
     def _gone(self, key: Key) -> None:
         self._failures.pop(key, None)
+        self._drafts.forget(key)
         if not self._store.inhabited(key.namespace):
             self._applier.forget(key.namespace)

@@ -5,7 +5,6 @@ status that is there is left alone then: an idle cluster sees no write of ours. 
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -43,5 +42,9 @@ def facts(root: RootView) -> Mapping[str, Any]:
 def _meaning(said: Mapping[str, Any], told: tuple[Condition, ...]) -> tuple[object, ...]:
     """What a reader would notice; conditions by type, without the one that the scheduler says."""
     plain = {name: value for name, value in said.items() if name != "conditions"}
-    ours = {each.type: replace(each, last_transition_time="") for each in told if each.type != conditions.PREEMPTED}
+    ours = {
+        each.type: (each.status, each.reason, each.message, each.observed_generation)
+        for each in told
+        if each.type != conditions.PREEMPTED
+    }
     return plain, ours

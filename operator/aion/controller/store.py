@@ -7,7 +7,7 @@ Every change answers with the keys that must look again; an event that changes n
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from aion.api.shape import InvalidManifest
@@ -88,6 +88,10 @@ class Store:
         before = self._by_uid[kind].get(uid)
         if before == view:
             return set()
+        if isinstance(view, RootView) and isinstance(before, RootView) and before.document == view.document:
+            view = replace(
+                view, document=before.document
+            )  # the same document, for whoever remembers what follows from it
         self._by_uid[kind][uid] = view
         if before is not None:
             self._unlink(uid, before)
@@ -125,6 +129,10 @@ class Store:
             return False
         del self._gone[uid]
         return True
+
+    def view(self, kind: str, uid: str) -> View | None:
+        """What is held of one object."""
+        return self._by_uid[kind].get(uid)
 
     def uids(self, kind: str, namespace: str = "", name: str = "") -> frozenset[str]:
         """What is held of a kind, in a namespace or everywhere, by any name or by one."""

@@ -78,10 +78,10 @@ class Answers:
         self._feed = feed
         self._watches = watches
 
-    def seen(self, document: Document) -> bool:
+    def answered(self, document: Document) -> None:
         """The object as it was stored."""
         self._watches.wrote(document)
-        return self._feed.seen(document)
+        self._feed.answered(document)
 
     def gone(self, kind: str, uid: str) -> bool:
         """The object is no more."""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from aion.api import conditions
 from aion.controller import outcome, plan_agent, status
+from aion.controller.draft import Drafts
 from aion.controller.settings import Settings
 from aion.controller.store import Observed
 from aion.controller.views import Key
@@ -137,7 +138,9 @@ def assert_kstatus(plan, seen):
 
 
 def test_nothing_is_planned_for_what_is_not_there():
-    plan = plan_agent.plan(Observed(root=None), settings=Settings(), profiles=PROFILES, held=None, now=World().now)
+    plan = plan_agent.plan(
+        Observed(root=None), drafts=Drafts(settings=Settings(), profiles=PROFILES), held=None, now=World().now
+    )
     assert plan.idle
     assert isinstance(plan.outcome, outcome.Gone)
 

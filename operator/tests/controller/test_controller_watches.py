@@ -75,6 +75,6 @@ def test_what_a_write_answers_is_remembered_and_owed():
     clock = Clock()
     watches, queue = Watches(clock=clock), Queue()
     answers = Answers(Feed(Store(), queue), watches)
-    answers.seen(pod(7))
+    answers.answered(pod(7))
     clock.now += SILENT_S + 1
     assert watches.check() is not None
