@@ -21,7 +21,8 @@ The files, in the order in which an event meets them:
 
     apply             the writes of children, and the tenant's keys
     status, events    the status, where there is something new to say; what happened, for people
-    kube, errors      the wire, and what goes wrong on it: the only module that speaks to Kubernetes
+    kube, errors      the rim to the API server, and what goes wrong there: the only module that speaks to Kubernetes
+    wire              what is read of an object on its way in
     budget            how fast it may be written to
 
     lease, election   who leads                           leading   what only the leader has

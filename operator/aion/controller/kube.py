@@ -19,7 +19,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from yarl import URL
 
-from aion.controller import errors, metrics
+from aion.controller import errors, metrics, wire
 from aion.controller.budget import Budget
 
 Document: TypeAlias = Mapping[str, Any]
@@ -173,7 +173,7 @@ class Kube:
         """Server-side apply, forced."""
         resource = BY_KIND[document["kind"]]
         meta = document["metadata"]
-        return await self._write(
+        answer = await self._write(
             "PATCH",
             resource.path(meta.get("namespace", ""), meta["name"], subresource),
             resource,
@@ -183,6 +183,7 @@ class Kube:
             body=document,
             content_type="application/apply-patch+yaml",
         )
+        return wire.read(resource.kind, answer)
 
     async def create(self, document: Document) -> bool:
         """Create-only: what exists is left alone."""
@@ -210,7 +211,7 @@ class Kube:
     async def read(self, resource: Resource, *, namespace: str, name: str, metadata_only: bool = False) -> Document:
         """One object; of a large one the metadata is some hundred bytes."""
         accept = METADATA_ONLY if metadata_only else JSON
-        return await self._send("GET", resource.path(namespace, name), accept=accept)
+        return dict(msgspec.json.decode(await self._fetch("GET", resource.path(namespace, name), accept=accept)))
 
     async def merge(self, resource: Resource, *, namespace: str, name: str, patch: Document) -> None:
         """JSON merge patch, under our field manager."""
@@ -232,7 +233,8 @@ class Kube:
         meta = document["metadata"]
         there = meta["name"] if meta.get("resourceVersion") else ""
         path = BY_KIND[document["kind"]].path(meta["namespace"], there)
-        return await self._send("PUT" if there else "POST", path, query={"fieldManager": FIELD_MANAGER}, body=document)
+        query = {"fieldManager": FIELD_MANAGER}
+        return wire.read("Lease", await self._fetch("PUT" if there else "POST", path, query=query, body=document))
 
     async def pages(
         self, resource: Resource, *, selector: str = "", namespace: str = "", name: str = ""
@@ -240,9 +242,9 @@ class Kube:
         """Every object of the kind, page after page: as it is in etcd, not as some cache still knows it."""
         query = {"limit": str(PAGE), **_selected(selector, name)}
         while True:
-            page = await self._send("GET", resource.path(namespace), query=query)
+            page = wire.listed.decode(await self._fetch("GET", resource.path(namespace), query=query))
             # The server names the kind once, on the list: each item of a built-in kind comes without.
-            items = [{"apiVersion": resource.api, "kind": resource.kind, **item} for item in page.get("items") or ()]
+            items = [wire.read(resource.kind, item, api=resource.api) for item in page.get("items") or ()]
             yield Page(items, page["metadata"]["resourceVersion"])
             following = page["metadata"].get("continue")
             if not following:
@@ -263,16 +265,16 @@ class Kube:
         limit = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENT_S)
         async with self._asked("GET", resource.path(namespace), query=query, limit=limit) as answer:
             if answer.status != 200:
-                _parsed(answer.status, await answer.read(), retry_after=answer.headers.get("Retry-After"))
+                raise _refusal(answer, await answer.read())
             rest = b""
             async for chunk in answer.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event = msgspec.json.decode(line)
+                    event = _open(line)
                     if event["type"] == "ERROR":
-                        status = event["object"]
-                        raise errors.of(int(status.get("code") or 0), status.get("message", ""))
-                    yield Event(event["type"], event["object"])
+                        status = wire.failure(event["object"])
+                        raise errors.of(status.get("code", 0), status.get("message", ""))
+                    yield Event(event["type"], wire.read(resource.kind, event["object"]))
 
     async def _write(
         self,
@@ -285,7 +287,7 @@ class Kube:
         query: Mapping[str, str] | None = None,
         body: Document | None = None,
         content_type: str = JSON,
-    ) -> Document:
+    ) -> bytes:
         if self._budget is not None:
             await self._budget.take()
         if not self._may_write():
@@ -293,7 +295,7 @@ class Kube:
             raise errors.Unreachable(msg, code=0)
         code = "error"
         try:
-            answer = await self._send(method, path, query=query, body=body, content_type=content_type)
+            answer = await self._fetch(method, path, query=query, body=body, content_type=content_type)
             code = "2xx"
         except errors.KubeError as error:
             code = str(error.code)
@@ -305,7 +307,7 @@ class Kube:
         finally:
             metrics.API_WRITES.labels(resource.kind, subresource, verb, code).inc()
 
-    async def _send(
+    async def _fetch(
         self,
         method: str,
         path: str,
@@ -314,12 +316,15 @@ class Kube:
         body: Document | None = None,
         content_type: str = JSON,
         accept: str = JSON,
-    ) -> dict[str, Any]:
+    ) -> bytes:
+        """What a request is answered; raises KubeError for anything but success."""
         headers = {"Accept": accept, "Content-Type": content_type}
         data = None if body is None else msgspec.json.encode(body)
         async with self._asked(method, path, query=query, headers=headers, data=data) as answer:
             text = await answer.read()
-        return _parsed(answer.status, text, retry_after=answer.headers.get("Retry-After"))
+        if not 200 <= answer.status < 300:
+            raise _refusal(answer, text)
+        return text
 
     @contextlib.asynccontextmanager
     async def _asked(
@@ -354,18 +359,25 @@ class Kube:
             raise errors.Unreachable(msg, code=0) from error
 
 
+def _open(line: bytes) -> wire.Told:
+    try:
+        return wire.told.decode(line)
+    except msgspec.DecodeError as error:
+        msg = f"the watch said what is no event, {line[:80]!r}: {error}"
+        raise errors.Unreachable(msg, code=0) from None
+
+
 def _selected(selector: str, name: str) -> dict[str, str]:
     """By name too, so that a right to one object by its name is enough."""
     by_label = {"labelSelector": selector} if selector else {}
     return by_label | ({"fieldSelector": f"metadata.name={name}"} if name else {})
 
 
-def _parsed(status: int, data: bytes, *, retry_after: str | None) -> dict[str, Any]:
+def _refusal(answer: aiohttp.ClientResponse, data: bytes) -> errors.KubeError:
     try:
-        document = msgspec.json.decode(data)
-    except (msgspec.DecodeError, ValueError):
-        document = {"message": data[:200].decode("utf-8", "replace")}
-    if 200 <= status < 300:
-        return dict(document)
-    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
-    raise errors.of(status, document.get("message", ""), reason=document.get("reason", ""), retry_after=seconds)
+        said = dict(msgspec.json.decode(data))
+    except (msgspec.DecodeError, ValueError, TypeError):
+        said = {"message": data[:200].decode("utf-8", "replace")}
+    wait = answer.headers.get("Retry-After", "")
+    seconds = float(wait) if wait.isdecimal() else None
+    return errors.of(answer.status, said.get("message", ""), reason=said.get("reason", ""), retry_after=seconds)

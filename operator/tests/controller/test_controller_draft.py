@@ -66,7 +66,12 @@ def test_it_is_bound_anew_by_another_pointer_bundle_or_ceiling():
     unbound = draft.bound(holder=holder, held=HELD, ceiling=None, ceiling_of=granting.TENANTS)
     free = draft.bound(holder=held, held=HELD, ceiling=None, ceiling_of=granting.TENANTS)
     low = draft.bound(holder=held, held=HELD, ceiling=(), ceiling_of=granting.TENANTS)
-    later = draft.bound(holder=replace(held, status={"active": replace_revision(pointer, 2)}), held=HELD, ceiling=(), ceiling_of=granting.TENANTS)
+    later = draft.bound(
+        holder=replace(held, status={"active": replace_revision(pointer, 2)}),
+        held=HELD,
+        ceiling=(),
+        ceiling_of=granting.TENANTS,
+    )
     assert unbound.condition.status == "False"
     assert "network" in free.facts["effectiveCapabilities"]
     assert "network" not in low.facts["effectiveCapabilities"]
