@@ -244,12 +244,11 @@ class Kube:
         while True:
             page = wire.listed.decode(await self._fetch("GET", resource.path(namespace), query=query))
             # The server names the kind once, on the list: each item of a built-in kind comes without.
-            items = [wire.read(resource.kind, item, api=resource.api) for item in page.get("items") or ()]
-            yield Page(items, page["metadata"]["resourceVersion"])
-            following = page["metadata"].get("continue")
-            if not following:
+            items = [wire.read(resource.kind, item, api=resource.api) for item in page.items or ()]
+            yield Page(items, page.metadata.version)
+            if not page.metadata.following:
                 return
-            query["continue"] = following
+            query["continue"] = page.metadata.following
 
     async def watch(
         self, resource: Resource, *, since: str, selector: str = "", namespace: str = "", name: str = ""
@@ -271,10 +270,10 @@ class Kube:
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     event = _open(line)
-                    if event["type"] == "ERROR":
-                        status = wire.failure(event["object"])
-                        raise errors.of(status.get("code", 0), status.get("message", ""))
-                    yield Event(event["type"], wire.read(resource.kind, event["object"]))
+                    if event.change == "ERROR":
+                        status = wire.failure(event.object)
+                        raise errors.of(status.code, status.message)
+                    yield Event(event.change, wire.read(resource.kind, event.object))
 
     async def _write(
         self,

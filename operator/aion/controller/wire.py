@@ -67,24 +67,31 @@ class Pod(TypedDict, total=False):
     status: dict[str, Any]
 
 
-class Failure(TypedDict, total=False):
+class Failure(msgspec.Struct):
     """What a watch says instead of an object, with the type ERROR."""
 
-    code: int
-    message: str
+    code: int = 0
+    message: str = ""
 
 
-class Listed(TypedDict, total=False):
+class ListMeta(msgspec.Struct):
+    """Of which version a list is, and how to go on."""
+
+    version: str = msgspec.field(name="resourceVersion")
+    following: str = msgspec.field(name="continue", default="")
+
+
+class Listed(msgspec.Struct):
     """A page of a list, its items still closed."""
 
-    metadata: dict[str, Any]
-    items: list[msgspec.Raw]
+    metadata: ListMeta
+    items: list[msgspec.Raw] | None = None
 
 
-class Told(TypedDict):
+class Told(msgspec.Struct):
     """A line of a watch, its object still closed."""
 
-    type: str
+    change: str = msgspec.field(name="type")
     object: msgspec.Raw
 
 
@@ -103,8 +110,7 @@ def read(kind: str, data: bytes | msgspec.Raw, *, api: str = "") -> Document:
     except (
         msgspec.ValidationError
     ):  # a strange object is for whoever remembers it to pass over, and no reason to end a watch
-        document = dict(msgspec.json.decode(data), metadata=dict(msgspec.json.decode(data).get("metadata") or {}))
-        document["metadata"].pop("managedFields", None)
+        return dict(msgspec.json.decode(data))
     if api:
         document["apiVersion"], document["kind"] = api, kind
     if pages := document.get("metadata", {}).get("managedFields"):
