@@ -23,7 +23,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     `n` rises by one in each gateway's journal, so that a batch sent twice is kept once; `prev` is the digest of record
     n-1, as `auditchain` has it. `parent` is the audit id of the call within which this one was made; `subject` is what it
-    was about: a tool's name, a host.
+    was about: a tool's name, a host. `bytes_out` went to the network and `bytes_in` came from there; a tunnel's `latency_ms`
+    is until it was open and `held_ms` how long it then was.
     """
 
     n: int
@@ -46,6 +47,9 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     parent: str = ""
     policy_revision: int = 0
     subject: str = ""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    held_ms: float = 0.0
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):

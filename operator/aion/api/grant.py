@@ -30,12 +30,14 @@ class ToolGrant(msgspec.Struct, frozen=True, kw_only=True):
 class FetchRule(msgspec.Struct, frozen=True):
     """A host that net.fetch may speak to: `api.example.org`, or `*.example.org` for everything below it.
 
-    `private` says that the host may resolve to an address inside the cluster or a private network.
+    `private` says that the host may resolve to an address inside the cluster or a private network. `plain` are the ports on
+    which a tunnel may speak something else than TLS, whose greeting says the host's name.
     """
 
     host: str
     ports: tuple[int, ...] = (80, 443)
     private: bool = False
+    plain: tuple[int, ...] = (80,)
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +47,10 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     generate_timeout_ms: int = 600_000
     max_body_bytes: int = 1 << 20
     max_concurrency: int = 64
+    max_tunnels: int = 128
+    tunnel_idle_s: int = 300
+    tunnel_lifetime_s: int = 3600
+    tunnel_max_bytes: int = 1 << 30
 
     def timeout_ms(self, syscall: str) -> int:
         """How long a call of this syscall may take: a model may think for minutes."""

@@ -112,6 +112,14 @@ class Limits(Part):
     """The largest request body."""
     offline_s: int = _widens(300, ge=0, le=86_400)
     """How long a gateway goes on by the last good policy without the kernel; then it refuses everything."""
+    max_tunnels: int = _widens(128, ge=1, le=10_000)
+    """Connections of one agent through the egress proxy at once. They take no seats of `max_concurrency`: clients keep idle ones."""
+    tunnel_idle_s: int = _widens(300, ge=1, le=86_400)
+    """How long such a connection may lie still."""
+    tunnel_lifetime_s: int = _widens(3600, ge=1, le=86_400)
+    """How long it may last. Its audit record is written at its end."""
+    tunnel_max_bytes: int = _widens(1 << 30, ge=1024, le=fields.EXACT)
+    """How much it may carry, both ways together."""
 
 
 class Weights(Part):
@@ -205,6 +213,8 @@ class Host(Part):
     """The ports."""
     private: bool = _widens(False)
     """Whether the host may have an address inside the cluster or a private network."""
+    plain: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = _widens((80,), max_length=64)
+    """Those of the ports on which a tunnel may speak something else than TLS. On all others it must say the host's name in its TLS greeting."""
 
 
 class Egress(Part):

@@ -39,7 +39,7 @@ class Caller:
 
 @dataclass(slots=True)
 class Standing:
-    """One agent's place in this process: its rights now, its account, and how many of its calls are under way.
+    """One agent's place in this process: its rights now, its account, and how many of its calls and tunnels are under way.
 
     Rights are replaced by one assignment when a new grant comes; account and seats live on.
     """
@@ -47,6 +47,7 @@ class Standing:
     rights: Rights
     ledger: Ledger = field(default_factory=Ledger)
     inflight: int = 0
+    tunnels: int = 0
 
 
 def nobody() -> Standing:
@@ -105,6 +106,11 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     micro_usd: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    """What came from the network and what went there, whatever became of the call."""
+    answered: float | None = None
+    """When the answer began, where it goes on for longer than the work took: what comes after is not latency."""
 
     @property
     def rights(self) -> Rights:

@@ -43,7 +43,7 @@ async def fetch(request: Request, call: Call, resolve: Lookup) -> bytes:
     first = request.hop.url
     try:
         for _ in range(MAX_REDIRECTS + 1):
-            outcome = await _once(request, resolve)
+            outcome = await _once(request, call, resolve)
             if isinstance(outcome, Fetched):
                 return _encode(outcome)
             request = fetchplan.follow(request, *outcome, call)
@@ -53,7 +53,7 @@ async def fetch(request: Request, call: Call, resolve: Lookup) -> bytes:
     raise errors.UpstreamFailed(f"{str(first)[:200]} redirects more than {MAX_REDIRECTS} times")
 
 
-async def _once(request: Request, resolve: Lookup) -> Fetched | tuple[int, URL]:
+async def _once(request: Request, call: Call, resolve: Lookup) -> Fetched | tuple[int, URL]:
     """One hop: its answer, or (status, location) of a redirect."""
     hop = request.hop
     host, port = hop.allowed.host, hop.allowed.port
@@ -75,13 +75,14 @@ async def _once(request: Request, resolve: Lookup) -> Fetched | tuple[int, URL]:
             request.method, hop.url, headers=request.headers, data=request.body, allow_redirects=False
         ) as answer,
     ):
+        call.bytes_out += len(request.body or b"")
         location = answer.headers.get("location")
         if answer.status in _REDIRECTS and location:
             try:
                 return answer.status, URL(location)
             except ValueError:
                 raise errors.UpstreamFailed(f"{host} redirects to what is no URL") from None
-        return _fetched(hop, answer, await _read(answer))
+        return _fetched(hop, answer, await _read(answer, call))
 
 
 class _Pinned(AbstractResolver):
@@ -111,10 +112,11 @@ class _Pinned(AbstractResolver):
         """Nothing is open."""
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
+async def _read(answer: aiohttp.ClientResponse, call: Call) -> bytes:
     taken = bytearray()
     async for piece in answer.content.iter_chunked(64 << 10):
         taken += piece
+        call.bytes_in += len(piece)
         if len(taken) > MAX_BODY_BYTES:
             raise errors.TooLarge(f"{answer.url.host} sent more than {MAX_BODY_BYTES} bytes")
     return bytes(taken)

@@ -27,6 +27,7 @@ def record(
     place: auditchain.Place,
     latency_ms: float,
     parent: spans.Parent | None,
+    held_ms: float = 0.0,
 ) -> channel.AuditRecord:
     """The audit record of a call, for its place in the chain. What a stranger wrote (a name, a task id) is cut to a length."""
     rights, context = call.rights, call.context
@@ -51,6 +52,9 @@ def record(
         parent=call.within.audit_id if call.within else "",
         policy_revision=rights.grant.policy_revision,
         subject=call.subject[:_MAX_TEXT],
+        bytes_in=call.bytes_in,
+        bytes_out=call.bytes_out,
+        held_ms=round(held_ms, 3),
     )
 
 
@@ -81,7 +85,7 @@ def span(
     return spans.Span(
         name=spans.SYSCALL,
         started_ns=started_ns,
-        ended_ns=started_ns + int(made.latency_ms * 1_000_000),
+        ended_ns=started_ns + int((made.latency_ms + made.held_ms) * 1_000_000),
         attributes=about,
         parent=parent,
         failure=str(error) if error else "",

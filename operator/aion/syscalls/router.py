@@ -116,6 +116,7 @@ class Router:
         self._spans: spans.Spans = tracer or spans.NoSpans()
         self._clock = clock or Clock()
         rules = (policies.HoldsCapabilities(self._handlers), policies.MayCall(self._handlers))
+        self._rules = policies.AllOf(rules)
         self._policy = policies.AllOf([*gates, *rules])
         self._random = b""
         self._syscalls = self._tokens_in = self._tokens_out = self._micro_usd = 0
@@ -157,6 +158,42 @@ class Router:
     def refuse(self, name: str, caller: Caller, error: errors.SyscallError) -> Reply:
         """Answer a request that could not even be read; it is counted and recorded like any other."""
         return self._refuse(self._open(name, caller), error)
+
+    async def carry(self, handler: Handler, caller: Caller) -> Reply | None:
+        """Do a syscall that is a conversation and not a question: `handler` speaks to its caller by itself.
+
+        Same door, policies, budget, record and metrics as of any call of the handler's name. It sits on a seat of its own
+        kind (`max_tunnels`), and lasts for as long as the policy lets a tunnel last. None where it was done; else the
+        refusal, for whom has not begun to answer.
+        """
+        call = self._open(handler.name, caller)
+        try:
+            self._known(call)
+            call.standing = self._door.standing(caller, caller.agent_id)
+            call.held = call.rights.capabilities
+            call.by(seconds=call.rights.grant.limits.tunnel_lifetime_s, limit="the policy's limits.tunnel_lifetime_s")
+            await self._carried(call, handler)
+        except errors.SyscallError as error:
+            return self._refuse(call, error)
+        except asyncio.CancelledError:
+            self._refuse(call, errors.Unavailable("the process is stopping"))
+            raise
+        except Exception:  # noqa: BLE001 - as in `handle`
+            return self._refuse(call, _broke(call))
+        try:
+            self._close(call, None)
+        except errors.SyscallError as unwritten:
+            return _refusal(call, unwritten, syscall.Usage())
+        return None
+
+    def judge_again(self, call: Call) -> None:
+        """Hold a call that is under way against what is granted now; raises SyscallError where it may not go on.
+
+        The gates are not asked: they keep new calls out while something else must happen first.
+        """
+        call.standing = self._door.standing(call.caller, call.caller.agent_id)
+        call.held = call.rights.capabilities
+        self._rules.verify(call)
 
     async def nested(self, within: Call, name: str, params: msgspec.Raw, *, held: frozenset[str]) -> bytes:
         """Do a syscall that a tool makes within a call: same door, same policies, same record, fewer capabilities."""
@@ -244,10 +281,23 @@ class Router:
             if not goes_on:
                 standing.inflight -= 1
 
-    async def _perform(self, call: Call) -> bytes | Pieces:
+    async def _carried(self, call: Call, handler: Handler) -> None:
+        standing, most = call.standing, call.rights.grant.limits.max_tunnels
+        if standing.tunnels >= most:
+            raise errors.Busy(
+                f"{standing.tunnels} tunnels are open, expected at most {most} at once (limits.max_tunnels)",
+                retry_after_ms=_BUSY_RETRY_MS,
+            )
+        standing.tunnels += 1
+        try:
+            await self._perform(call, handler)
+        finally:
+            standing.tunnels -= 1
+
+    async def _perform(self, call: Call, handler: Handler | None = None) -> bytes | Pieces:
         """Admit, reserve, work, settle; a stream settles when it is over."""
         self._policy.verify(call)
-        handler = self._handlers[call.name]
+        handler = handler or self._handlers[call.name]
         work = handler.admit(call)
         self._audit.check(harmless=call.idempotent)
         worst = handler.worst_case(call)
@@ -294,11 +344,13 @@ class Router:
         Denials, errors, money and side effects are in the journal before the answer; the rest is there within 20 ms.
         Where they cannot be, raises Unavailable, or UnknownOutcome where the effect cannot be taken back.
         """
-        latency = (self._clock.monotonic() - call.started) * 1000
+        now = self._clock.monotonic()
+        answered = now if call.answered is None else call.answered
+        latency, held = (answered - call.started) * 1000, (now - answered) * 1000
         self._metrics.observe(call.name, records.decision(error), latency_ms=latency)
         self._count(call)
         parent = spans.parent_of(call.context.traceparent) if call.context.traceparent else None
-        record = records.record(call, error, place=self._audit.place(), latency_ms=latency, parent=parent)
+        record = records.record(call, error, place=self._audit.place(), latency_ms=latency, parent=parent, held_ms=held)
         if self._spans.live and spans.wanted(
             parent, failed=error is not None, ratio=call.rights.grant.trace_ratio, toss=self._clock.toss
         ):

@@ -162,13 +162,28 @@ def test_limits_and_hosts_are_those_of_the_bundle():
     rules = bundle(
         {
             "schema": policy.SCHEMA,
-            "limits": {"offline_s": 5, "max_concurrency": 2, "syscall_timeout_ms": 9},
-            "egress": {"allow": [{"host": "*.example.org", "ports": [443]}]},
+            "limits": {
+                "offline_s": 5,
+                "max_concurrency": 2,
+                "syscall_timeout_ms": 9,
+                "max_tunnels": 3,
+                "tunnel_idle_s": 4,
+                "tunnel_lifetime_s": 6,
+                "tunnel_max_bytes": 1024,
+            },
+            "egress": {"allow": [{"host": "*.example.org", "ports": [443, 25], "plain": [25]}]},
         }
     )
     got = granting.compile(agent(), [], rules, revision=1)
     assert (got.offline_s, got.limits.max_concurrency, got.limits.syscall_timeout_ms) == (5, 2, 9)
-    assert got.fetch == (grant.FetchRule("*.example.org", (443,)),)
+    tunnels = (
+        got.limits.max_tunnels,
+        got.limits.tunnel_idle_s,
+        got.limits.tunnel_lifetime_s,
+        got.limits.tunnel_max_bytes,
+    )
+    assert tunnels == (3, 4, 6, 1024)
+    assert got.fetch == (grant.FetchRule("*.example.org", (443, 25), plain=(25,)),)
     assert got.policy_digest == policy.digest(rules)
 
 

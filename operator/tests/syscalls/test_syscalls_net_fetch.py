@@ -332,6 +332,31 @@ async def test_a_redirect_to_where_nobody_may_go_is_not_followed(target: str, co
     assert at.stage.record.subject == f"{HERE}:{at.port}"
 
 
+@pytest.mark.parametrize(
+    "target",
+    ["http://169.254.169.254/latest/", "http://[::ffff:10.0.0.1]/", "http://[::ffff:169.254.169.254]/", "http://[64:ff9b::a00:1]/",
+     "http://0x7f.1/", "http://[fd00:ec2::254]/"],
+)  # fmt: skip
+async def test_where_every_host_is_allowed_a_redirect_inwards_is_still_not_followed(target: str):
+    async with redirects(302, lambda _at: target) as at:
+        at.stage = at.staged(rules=[FetchRule(HERE, (at.port,), private=True), FetchRule("*")])
+        answer = await at.fetch("/start")
+    assert (answer.code, len(at.seen)) == ("E_POLICY", 1)
+    assert "egress.private@rev7" in answer.error["rule"] or "egress.allow@rev7" in answer.error["rule"]
+
+
+async def test_the_bytes_of_all_hops_are_counted_in_the_record_and_so_are_those_that_were_too_many():
+    async def large(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=bytes((1 << 20) + 1 if request.path == "/large" else 1000))
+
+    async with site(large) as at:
+        await at.fetch(method="POST", body="x" * 70)
+        await at.fetch("/large")
+        first, second = at.stage.audit.records
+    assert (first.bytes_out, first.bytes_in, first.held_ms) == (70, 1000, 0)
+    assert (second.code, second.bytes_out, second.bytes_in > 1 << 20) == ("E_TOO_LARGE", 0, True)
+
+
 async def test_a_name_is_judged_again_at_every_hop():
     async with redirects(302, lambda at: at.url("/end", host="localhost")) as at:
         at.stage = at.staged(resolve=resolving([HERE], ["169.254.169.254"]))
