@@ -24,6 +24,16 @@ PARK_AT_LEAST_S, PARK_AT_MOST_S = (
 AGENT_S = 20
 FLUSH_S = 5
 
+_LISTENS = (
+    "unix=/run/aion/gw.sock",
+    "tcp=127.0.0.1:8010",
+    "egress=/run/aion/egress.sock",
+    "proxy=127.0.0.1:3128",
+    f"pod=0.0.0.0:{POD_PORT}",
+)
+"""HTTP_PROXY is not set to the proxy: an agent has no IP socket to reach 3128 by. Its preloaded library asks egress.sock; the
+TCP twin is for what a podTemplate gives sockets to."""
+
 _GATEWAY_ROOM = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}}
 
 
@@ -93,7 +103,7 @@ def _gateway(recipe: AgentRecipe, *, settings: Settings) -> Document:
         "AION_GRACE_S": str(parking_s(recipe) + AGENT_S),
     }
     command = [sealed.SOURCE_LAUNCH, "--install", "/aion"]
-    for listen in ("unix=/run/aion/gw.sock", "tcp=127.0.0.1:8010", f"pod=0.0.0.0:{POD_PORT}"):
+    for listen in _LISTENS:
         command += ["--listen", listen]
     return {
         "name": "gateway",

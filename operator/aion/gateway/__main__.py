@@ -29,6 +29,7 @@ from aion.gateway.keys import Keys
 from aion.gateway.parking import Parking
 from aion.gateway.peers import Known
 from aion.gateway.podface import PodFace
+from aion.gateway.proxy.face import EgressFace
 from aion.gateway.serving import Server
 from aion.gateway.settings import Settings
 from aion.syscalls.call import Caller
@@ -94,8 +95,13 @@ async def serve(given: Settings) -> None:
     peers = Known(frozenset({given.agent_uid, os.getuid()}))
     agent_face = AgentFace(router, door=door, admission=admission, caller=caller, faces=[mcp])
     pod_face = PodFace(admission, parking, registry)
+    egress_face = EgressFace(router, caller=caller)
+    door.watch(egress_face.judge_again)
     for name, socket in sockets.items():
-        await server.listen(socket, pod_face if name == listeners.POD else agent_face, peers=peers)
+        if name in (listeners.EGRESS, listeners.PROXY):
+            await egress_face.listen(socket, peers=peers)
+        else:
+            await server.listen(socket, pod_face if name == listeners.POD else agent_face, peers=peers)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, admission.stopping.set)
     talking = asyncio.create_task(channel.run(), name="channel")
@@ -108,7 +114,7 @@ async def serve(given: Settings) -> None:
         async with asyncio.timeout(given.grace_s):
             await admission.gone.wait()
     admission.stopped.set()
-    await server.close(within_s=CUT_S)
+    await asyncio.gather(server.close(within_s=CUT_S), egress_face.close(within_s=CUT_S))
     await mcp.close()
     if not await channel.drain(within_s=DRAIN_S):
         _log.warning("audit.left", bytes=journal.pending_bytes, path=given.journal)

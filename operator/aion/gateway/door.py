@@ -27,6 +27,7 @@ class Door:
         self._revoked: str | None = None
         self.granted = asyncio.Event()
         """Set while there is a grant."""
+        self._watchers: list[Callable[[], None]] = []
 
     @property
     def inflight(self) -> int:
@@ -50,11 +51,21 @@ class Door:
         self._revoked = None
         self._until = float("inf")
         self.granted.set()
+        self._tell()
 
     def revoke(self, reason: str) -> None:
         """Let nothing through from now on."""
         self._revoked = reason
         self.granted.clear()
+        self._tell()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` run after every grant and revocation: for what is under way and may not go on."""
+        self._watchers.append(changed)
+
+    def _tell(self) -> None:
+        for changed in self._watchers:
+            changed()
 
     def lost(self) -> None:
         """The kernel is out of touch: the grant's own patience begins, unless it has begun already."""

@@ -10,8 +10,11 @@ import socket
 from collections.abc import Mapping
 
 UNIX, TCP, POD = "unix", "tcp", "pod"
-NAMES = frozenset({UNIX, TCP, POD})
-"""The agent's own socket, its twin on loopback, and the Pod's address (lifecycle and metrics only)."""
+EGRESS, PROXY = "egress", "proxy"
+NAMES = frozenset({UNIX, TCP, POD, EGRESS, PROXY})
+"""The agent's own socket, its twin on loopback, and the Pod's address (lifecycle and metrics only); and for the egress proxy,
+which no other app serves, again a socket and its twin on loopback.
+"""
 
 FIRST_FD = 3
 

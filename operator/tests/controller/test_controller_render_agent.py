@@ -11,6 +11,7 @@ from aion.controller import render_agent
 from aion.controller.recipes import AgentRecipe
 from aion.controller.settings import Settings
 from aion.controller.views import Key
+from aion.gateway import listeners
 from aion.gateway.__main__ import CUT_S, DRAIN_S
 
 PROFILE = "ab" * 32
@@ -46,6 +47,13 @@ def test_the_gateway_comes_first_and_nothing_comes_before_it():
     gateway = containers(pod)["gateway"]
     assert gateway["lifecycle"]["postStart"]["exec"]["command"] == ["/usr/bin/aion-launch", "--installed", "/aion"]
     assert gateway["command"][-3:] == ["python3", "-m", "aion.gateway"]
+
+
+def test_the_gateway_is_handed_its_five_sockets_by_the_names_that_it_knows():
+    command = containers(render())["gateway"]["command"]
+    given = dict(each.split("=", 1) for each in command if "=" in each)
+    assert set(given) == listeners.NAMES
+    assert (given[listeners.EGRESS], given[listeners.PROXY]) == ("/run/aion/egress.sock", "127.0.0.1:3128")
 
 
 def test_the_agent_is_launched_by_its_parsed_entry_and_never_by_a_shell():

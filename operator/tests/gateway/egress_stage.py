@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +51,9 @@ def resolving(*answers: Sequence[str]) -> Lookup:
         return [found for text in said if (found := egress.address(text)) is not None]
 
     return resolve
+
+
+_loopback = resolving(["127.0.0.1"])
 
 
 class Stage:
@@ -105,7 +108,7 @@ class Stage:
 
 @asynccontextmanager
 async def proxy(
-    folder: Path, *rules: FetchRule, resolve: Lookup = resolving(["127.0.0.1"]), head_s: float = 5, **grant: Any
+    folder: Path, *rules: FetchRule, resolve: Lookup = _loopback, head_s: float = 5, **grant: Any
 ) -> AsyncIterator[Stage]:
     stage = Stage(folder, resolve=resolve, head_s=head_s)
     stage.grant(*rules, **grant)
@@ -117,6 +120,7 @@ async def proxy(
         yield stage
     finally:
         await stage.face.close(within_s=0.05)
+        await asyncio.sleep(0.01)  # transports close in the loop's next round
 
 
 @asynccontextmanager
@@ -133,6 +137,20 @@ async def host(serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awa
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        await asyncio.sleep(0.01)
+
+
+async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says everything back, then that it ends."""
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.write(b"|end")
+    await writer.drain()
+
+
+def echo_server() -> AbstractAsyncContextManager[int]:
+    return host(echo)
 
 
 def here(port: int, *, plain: bool = True, name: str = NAME) -> FetchRule:

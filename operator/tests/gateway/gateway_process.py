@@ -33,6 +33,7 @@ class Gateway:
     folder: Path
     tcp: int
     pod: int
+    proxy: int
 
     @property
     def socket(self) -> str:
@@ -72,13 +73,19 @@ async def running(launch: Path, folder: Path, kernel_url: str, **env: str) -> As
     (folder / "token").write_text("a-token\n")
     (folder / "keys").mkdir(exist_ok=True)
     (folder / "keys" / "default").write_text("a-secret-of-thirty-two-characters")
-    tcp, pod = free_ports(2)
+    tcp, pod, proxy = free_ports(3)
     variables = {
         "AION_AGENT_ID": ME, "AION_TENANT": "tenant-a", "AION_KERNEL_URL": kernel_url, "AION_POD_NAME": "researcher-1", "AION_POD_UID": "uid-1",
         "AION_AGENT_UID": str(os.getuid()), "AION_TOKEN_FILE": str(folder / "token"), "AION_KEYS_DIR": str(folder / "keys"),
         "AION_JOURNAL": str(folder / "audit.journal"), "AION_GRACE_S": "5", **env,
     }  # fmt: skip
-    listen = (f"tcp=127.0.0.1:{tcp}", f"pod=127.0.0.1:{pod}", f"unix={folder}/gw.sock")
+    listen = (
+        f"tcp=127.0.0.1:{tcp}",
+        f"pod=127.0.0.1:{pod}",
+        f"egress={folder}/egress.sock",
+        f"proxy=127.0.0.1:{proxy}",
+        f"unix={folder}/gw.sock",
+    )
     argv = [
         str(launch),
         *(word for each in listen for word in ("--listen", each)),
@@ -94,7 +101,7 @@ async def running(launch: Path, folder: Path, kernel_url: str, **env: str) -> As
         async with asyncio.timeout(10):
             while process.returncode is None and not (folder / "gw.sock").exists():  # the last that aion-launch opens
                 await asyncio.sleep(0.005)
-        yield Gateway(process, folder, tcp, pod)
+        yield Gateway(process, folder, tcp, pod, proxy)
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,5 +1,7 @@
 """The head of a proxy's request: read so that it has one meaning, or refused; it never breaks."""
 
+import itertools
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
@@ -269,7 +271,7 @@ def test_a_greeting_with_one_byte_changed_is_read_or_not_tls_and_its_name_is_wha
 
 def cut(raw: bytes, at: list[int]) -> list[bytes]:
     edges = sorted({0, len(raw), *(n % (len(raw) + 1) for n in at)})
-    return [raw[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [raw[a:b] for a, b in itertools.pairwise(edges)]
 
 
 @given(

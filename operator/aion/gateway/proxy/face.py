@@ -41,6 +41,8 @@ class EgressFace:
         self.head_s = head_s
         self.waiting: dict[Connection, None] = {}
         """Those that have not asked yet, oldest first."""
+        self.leaving: set[Connection] = set()
+        """Those that were refused and have not gone yet."""
         self.busy: set[asyncio.Task[None]] = set()
         self._open: set[Tunnel] = set()
         self._listening: list[asyncio.Server] = []
@@ -109,6 +111,8 @@ class EgressFace:
         for task in self.busy:
             task.cancel()
         await asyncio.gather(*self.busy, return_exceptions=True)
+        for connection in list(self.leaving):
+            connection.leave()
         if self._sweep is not None:
             self._sweep.cancel()
 
@@ -171,6 +175,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002 - asyncio's own
         """It is gone."""
         self._asked()
+        self._face.leaving.discard(self)
 
     def late(self) -> None:
         """Refuse a client that has not asked in time, or has to make room. One that has not said a word is let go."""
@@ -224,6 +229,7 @@ class Connection(asyncio.Protocol):
         if transport.can_write_eof():
             transport.write_eof()
         transport.resume_reading()
+        self._face.leaving.add(self)
         asyncio.get_running_loop().call_later(DRAIN_S, relay.close, transport)
 
     def _asked(self) -> None:
