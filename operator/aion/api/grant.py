@@ -6,7 +6,7 @@ interprets. It must never know a model: the gateway carries no pydantic. How a g
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -40,6 +40,34 @@ class FetchRule(msgspec.Struct, frozen=True):
     plain: tuple[int, ...] = (80,)
 
 
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    """What serves models, as the chart names it. Prices are micro-USD for a million tokens; `cloud`: outside the house.
+
+    `key` names its key in Secret aion-model-keys, empty: the backend's own name does. `max_tokens` bounds an answer
+    whose caller says no bound.
+    """
+
+    name: str
+    kind: Literal["openai", "ollama", "anthropic"]
+    url: str
+    cloud: bool = False
+    price_in: int = 0
+    price_out: int = 0
+    key: str = ""
+    max_tokens: int = 4096
+
+
+class ModelRoute(msgspec.Struct, frozen=True, kw_only=True):
+    """A model's name, or a pattern that ends in `*`, and the backends that are asked for it, in this order.
+
+    `upstream` is what they call the model, empty: as the caller does.
+    """
+
+    model: str
+    backends: tuple[str, ...]
+    upstream: str = ""
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one agent's gateway takes on."""
 
@@ -65,7 +93,7 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What one agent may do, until the next grant.
 
     `syscalls` are names, never patterns. `refused` says which rule took something away, keyed `capability:<name>`,
-    `syscall:<name>` or `tool:<name>`; ask it through `why`. `offline_s` is how long the gateway may go on by this grant
+    `syscall:<name>`, `tool:<name>` or `model:<name>`; ask it through `why`. `offline_s` is how long the gateway may go on by this grant
     without the kernel.
     """
 
@@ -77,6 +105,8 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     syscalls: tuple[str, ...] = ()
     tools: tuple[ToolGrant, ...] = ()
     fetch: tuple[FetchRule, ...] = ()
+    models: tuple[ModelRoute, ...] = ()
+    backends: tuple[Backend, ...] = ()
     limits: Limits = Limits()
     budget_micro_usd: int | None = None
     call_micro_usd: int | None = None

@@ -4,7 +4,8 @@ Apart from `grant`, whose structs every gateway carries, because only the kernel
 Pure: the same agent, tools and bundle give the same grant. It must never widen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from aion.api import grant, ids, patterns, policy
 from aion.api import syscall as syscalls
@@ -24,6 +25,7 @@ def compile(  # noqa: A001 - it is what it does
     revision: int,
     ceiling: Sequence[str] | None = None,
     ceiling_of: str = TENANTS,
+    backends: Mapping[str, grant.Backend] = MappingProxyType({}),
 ) -> grant.Grant:
     """What `agent` may do under `bundle`. Tools of other namespaces are passed over.
 
@@ -31,6 +33,7 @@ def compile(  # noqa: A001 - it is what it does
     one that spec.tools or policy leaves out is in `refused`.
     `ceiling` is the Tenant's spec.capabilities: names of capabilities and patterns of syscalls, None where it sets none;
     for a namespace without a Tenant, the chart's. `ceiling_of` says which, in denials.
+    `backends` are the chart's, by name; a grant holds those that its routes lead to, and none without model.generate.
     """
     tenant, spec, rules = agent.namespace, agent.spec, bundle.capabilities
     refused: dict[str, str] = {}
@@ -65,6 +68,11 @@ def compile(  # noqa: A001 - it is what it does
             granted[tool.tool_name] = _tool(tool)
             refused.pop(f"tool:{tool.tool_name}", None)
 
+    models: tuple[grant.ModelRoute, ...] = ()
+    if "model.generate" in allowed:
+        models = _routes(agent, bundle, backends, refused)
+    asked = {name for route in models for name in route.backends}
+
     usd_max, usd_call = spec.policy_overrides.budget.usd_max, bundle.budgets.usd_max_per_call
     return grant.Grant(
         agent_id=agent.id,
@@ -75,6 +83,8 @@ def compile(  # noqa: A001 - it is what it does
         syscalls=tuple(allowed),
         tools=tuple(sorted(granted.values(), key=lambda each: each.name)),
         fetch=tuple(grant.FetchRule(host.host, host.ports, host.private, host.plain) for host in bundle.egress.allow),
+        models=models,
+        backends=tuple(backends[name] for name in sorted(asked)),
         limits=grant.Limits(
             syscall_timeout_ms=bundle.limits.syscall_timeout_ms,
             generate_timeout_ms=bundle.limits.generate_timeout_ms,
@@ -94,6 +104,36 @@ def compile(  # noqa: A001 - it is what it does
         offline_s=bundle.limits.offline_s,
         refused=refused,
     )
+
+
+def _routes(
+    agent: Agent, bundle: Bundle, backends: Mapping[str, grant.Backend], refused: dict[str, str]
+) -> tuple[grant.ModelRoute, ...]:
+    """The routes that are open to the agent. Of each, only backends that exist, and outside the house only where all agree."""
+    cloud = None
+    if not bundle.models.allow_cloud:
+        cloud = "policy.models.allow_cloud: false"
+    elif agent.spec.policy_overrides.privacy.allow_cloud is False:
+        cloud = "agent.spec.policyOverrides.privacy.allowCloud: false"
+    made = []
+    for route in bundle.models.routes:
+        if route.tenants is not None and agent.namespace not in route.tenants:
+            refused.setdefault(
+                f"model:{route.model}", f"policy.models.routes[{route.model}].tenants: not {agent.namespace}"
+            )
+            continue
+        known = [name for name in route.backends if name in backends]
+        usable = tuple(name for name in known if cloud is None or not backends[name].cloud)
+        if usable:
+            made.append(grant.ModelRoute(model=route.model, backends=usable, upstream=route.upstream))
+        elif known:
+            refused.setdefault(f"model:{route.model}", cloud or "")
+        else:
+            missing = ", ".join(route.backends)
+            refused.setdefault(
+                f"model:{route.model}", f"policy.models.routes[{route.model}].backends: the chart has no {missing}"
+            )
+    return tuple(made)
 
 
 def _above(ceiling: Sequence[str] | None, name: str, *, whose: str) -> str | None:

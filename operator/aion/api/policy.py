@@ -41,6 +41,7 @@ def _neutral(default: Any, **more: Any) -> Any:
 
 Pattern = Annotated[str, Field(pattern=r"^(\*|[A-Za-z0-9._-]{1,63}(\.\*)?)$", max_length=65)]
 TenantName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$")]
+BackendName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 ToolName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -178,12 +179,14 @@ class Memory(Part):
 class Route(Part):
     """Where a model's calls go."""
 
-    model: str = _neutral(..., min_length=1, max_length=128)
-    """The model's name, as agents give it."""
-    endpoint: str = _neutral(..., min_length=1, max_length=512)
-    """The base URL of what serves it."""
-    cloud: bool = _neutral(False)
-    """Whether it is outside the house."""
+    model: str = _neutral(..., pattern=r"^[^*\s]{0,127}(\*|[^*\s])$", max_length=128)
+    """The model's name, as agents give it, or the beginning of names, as `claude-*`. Whole names are looked up first, then patterns in order."""
+    backends: tuple[BackendName, ...] = _widens(..., min_length=1, max_length=8)
+    """The backends to ask, in this order, by their names in the chart's `models.backends`. The next one is asked where one cannot answer."""
+    upstream: str = _neutral("", max_length=128)
+    """What the backends call the model. Absent: as agents do."""
+    tenants: tuple[TenantName, ...] | None = _widens(None, max_length=1024)
+    """The tenants whose agents may use it. Absent: all."""
 
 
 class Models(Part):
@@ -192,7 +195,7 @@ class Models(Part):
     routes: tuple[Route, ...] = _widens((), max_length=256)
     """Where each model's calls go. A model without a route cannot be called."""
     allow_cloud: bool = _widens(False)
-    """Whether routes that are outside the house may be taken."""
+    """Whether backends that are outside the house (`cloud: true`) may be asked. An Agent's policyOverrides.privacy.allowCloud may forbid it, and never allow it."""
 
 
 class Sampling(Part):

@@ -94,6 +94,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     """Can whoever asks take an answer piece by piece?"""
     dialect: str = ""
     """The dialect in which it would take the pieces as a backend sends them; empty: in none."""
+    worst: int = 0
+    """What it may cost at most, where a handler knows that only by the params; noted when it is admitted."""
     reserved: int = 0
     """Micro-USD that are set aside for it until it is over."""
     subject: str = ""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from aion.api import errors, syscall
 from aion.api.grant import Grant, ToolGrant
-from aion.syscalls import egress, schemas
+from aion.syscalls import egress, modelroutes, schemas
 
 
 class Refusal(NamedTuple):
@@ -60,6 +60,7 @@ class Rights:
     """By syscall name: those of the contract that the agent may not make itself."""
     tools: Mapping[str, ToolRight]
     reach: egress.Reach
+    models: modelroutes.Routes
 
     @property
     def agent_id(self) -> str:
@@ -118,6 +119,7 @@ def of(grant: Grant) -> Rights:
         refusals=MappingProxyType(refusals),
         tools=MappingProxyType({tool.name: ToolRight(tool) for tool in grant.tools}),
         reach=egress.Reach(grant.fetch, revision=grant.policy_revision),
+        models=modelroutes.Routes(grant),
     )
 
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 
 from aion.api import auditchain, channel, errors, generation, syscall
-from aion.api.grant import FetchRule, Grant, Limits, ToolGrant
+from aion.api.grant import Backend, FetchRule, Grant, Limits, ModelRoute, ToolGrant
 from aion.syscalls import rights, router
 from aion.syscalls.call import Call, Caller, Standing, Work
 from aion.syscalls.toollink import Ask
@@ -33,6 +33,8 @@ def granted(
     syscalls: Sequence[str] = syscall.NAMES,
     tools: Sequence[ToolGrant] = (),
     fetch: Sequence[FetchRule] = (),
+    models: Sequence[ModelRoute] = (),
+    backends: Sequence[Backend] = (),
     limits: Limits | None = None,
     budget_micro_usd: int | None = None,
     call_micro_usd: int | None = None,
@@ -51,6 +53,8 @@ def granted(
         syscalls=tuple(syscalls),
         tools=tuple(tools),
         fetch=tuple(fetch),
+        models=tuple(models),
+        backends=tuple(backends),
         limits=limits or Limits(),
         budget_micro_usd=budget_micro_usd,
         call_micro_usd=call_micro_usd,
@@ -79,6 +83,17 @@ def a_tool(
         idempotent=idempotent,
         timeout_ms=timeout_ms,
     )
+
+
+class FixedKeys:
+    """Keys of model backends, by name: for `exchange.Keys`."""
+
+    def __init__(self, **keys: str) -> None:
+        self.keys = keys
+
+    def key(self, name: str) -> str:
+        """The key of this name; empty where there is none."""
+        return self.keys.get(name, "")
 
 
 class OpenDoor:

@@ -198,3 +198,56 @@ def test_limits_and_hosts_are_those_of_the_bundle():
 def test_a_granted_tool_carries_the_schema_of_its_params(io, schema):
     (granted,) = granting.compile(agent(), [tool("t-1", io=io)], bundle(), revision=1).tools
     assert granted.input_schema == schema
+
+
+VLLM = grant.Backend(name="vllm", kind="openai", url="http://vllm.models:8000/v1")
+CLAUDE = grant.Backend(name="claude", kind="anthropic", url="https://api.anthropic.com", cloud=True)
+BACKENDS = {each.name: each for each in (VLLM, CLAUDE)}
+ROUTES = [
+    {"model": "local", "backends": ["vllm"], "upstream": "meta/llama"},
+    {"model": "claude-*", "backends": ["claude"]},
+    {"model": "any", "backends": ["claude", "vllm"]},
+    {"model": "ours", "backends": ["vllm"], "tenants": ["tenant-b"]},
+    {"model": "typo", "backends": ["vlm"]},
+]
+MAY = {"capabilities": {"syscalls": ["model.generate"]}}
+
+
+def models(*, allow_cloud, spec=None):
+    rules = bundle({"schema": policy.SCHEMA, "models": {"routes": ROUTES, "allow_cloud": allow_cloud}})
+    return granting.compile(agent({**MAY, **(spec or {})}), [], rules, revision=1, backends=BACKENDS)
+
+
+def test_an_agent_is_granted_the_routes_of_its_tenant_and_the_backends_they_lead_to():
+    got = models(allow_cloud=True)
+    assert [(route.model, route.backends, route.upstream) for route in got.models] == [
+        ("local", ("vllm",), "meta/llama"),
+        ("claude-*", ("claude",), ""),
+        ("any", ("claude", "vllm"), ""),
+    ]
+    assert got.backends == (CLAUDE, VLLM)
+    assert got.refused["model:ours"] == "policy.models.routes[ours].tenants: not tenant-a"
+    assert got.refused["model:typo"] == "policy.models.routes[typo].backends: the chart has no vlm"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "asks", "rule"),
+    [
+        (False, None, "policy.models.allow_cloud: false"),
+        (False, True, "policy.models.allow_cloud: false"),
+        (True, False, "agent.spec.policyOverrides.privacy.allowCloud: false"),
+    ],
+)
+def test_words_leave_the_house_only_where_policy_and_the_agent_both_say_so(allowed, asks, rule):
+    spec = {} if asks is None else {"policyOverrides": {"privacy": {"allowCloud": asks}}}
+    got = models(allow_cloud=allowed, spec=spec)
+    assert [(route.model, route.backends) for route in got.models] == [("local", ("vllm",)), ("any", ("vllm",))]
+    assert got.backends == (VLLM,)
+    assert got.refused["model:claude-*"] == rule
+
+
+def test_without_the_syscall_no_backend_is_told():
+    rules = bundle({"schema": policy.SCHEMA, "models": {"routes": ROUTES, "allow_cloud": True}})
+    fetches = {"capabilities": {"syscalls": ["net.fetch"]}}
+    got = granting.compile(agent(fetches), [], rules, revision=1, backends=BACKENDS)
+    assert (got.models, got.backends) == ((), ())

@@ -57,7 +57,7 @@ def test_a_bundle_needs_nothing_but_its_schema():
         ({"limits": {"max_body_bytes": 1 << 40}}, "limits.max_body_bytes"),
         ({"models": {"allow_cloud": "yes"}}, "models.allow_cloud"),
         ({"models": {"allow_cloud": 1}}, "models.allow_cloud"),
-        ({"models": {"routes": [{"model": "x"}]}}, "models.routes[0].endpoint: is required"),
+        ({"models": {"routes": [{"model": "x"}]}}, "models.routes[0].backends: is required"),
         ({"budgets": {"usd_per_hour": 10}}, "budgets.usd_per_hour: expected text, in quotes"),
         ({"budgets": {"usd_per_hour": "ten"}}, "budgets.usd_per_hour"),
         ({"capabilities": {"allow": "*"}}, "capabilities.allow"),

@@ -1,0 +1,85 @@
+"""What each kind of backend must translate, and nothing else of it differs.
+
+Apart so that the rim knows no dialect and a dialect knows no rim. A kind is pure: a request becomes the path, headers and
+body of its dialect; an answer, or the events of a stream, become ours. It must never see a key but to say in which header
+it goes.
+"""
+
+from typing import NamedTuple, Protocol
+
+from aion.api import errors
+from aion.api.generation import Chunk, FinishReason, Message, Request, Usage
+from aion.api.grant import Backend
+from aion.syscalls.models import frames
+
+
+class Ask(NamedTuple):
+    """One HTTP request to a backend: what to append to its URL, and the body. Headers beside content-type and the key."""
+
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Answer(NamedTuple):
+    """What a backend said as a whole. `usage` is None where it did not count."""
+
+    message: Message
+    finish_reason: FinishReason
+    model: str
+    usage: Usage | None
+
+
+class Reader(Protocol):
+    """Reads one stream, event by event."""
+
+    model: str
+    usage: Usage | None
+    """As far as the backend has said; None before."""
+    tokens_in: int | None
+    """The question's tokens, where they are said before the end."""
+    finished: bool
+    """Did the answer come to its end?"""
+    bare_usage: bool
+    """Did the last event say the usage and nothing else?"""
+
+    def read(self, event: bytes) -> Chunk | None:
+        """What one whole event says, None where it is nothing for the caller; raises UpstreamFailed."""
+
+
+class Kind(Protocol):
+    """One dialect of backends."""
+
+    dialect: str
+    """What its streams are written in, for callers who read the same; empty where no caller does."""
+
+    def ask(self, request: Request, *, backend: Backend, model: str, max_tokens: int) -> Ask:
+        """Write a question; raises BadParams for what cannot be said in this dialect."""
+
+    def authorize(self, key: str) -> tuple[str, str]:
+        """The header that carries the key."""
+
+    def answer(self, body: bytes) -> Answer:
+        """Read a whole answer; raises UpstreamFailed."""
+
+    def words(self, body: bytes) -> str:
+        """What the backend says of an error; empty where it cannot be read."""
+
+    def frames(self) -> "frames.Events | frames.Lines":
+        """How its streams are cut."""
+
+    def reader(self) -> Reader:
+        """A reader of one stream."""
+
+
+def unreadable(why: object) -> errors.UpstreamFailed:
+    """The answer is not what this kind of backend answers."""
+    return errors.UpstreamFailed(f"the backend's answer cannot be read: {str(why)[:200]}")
+
+
+def of(kind: str) -> Kind:
+    """The kind of a backend."""
+    from aion.syscalls.models import anthropic, ollama, openai
+
+    known: dict[str, Kind] = {"openai": openai.OpenAI(), "ollama": ollama.Ollama(), "anthropic": anthropic.Anthropic()}
+    return known[kind]
