@@ -37,6 +37,7 @@ MAX_AGENT_NAME = 52
 MAX_TOOL_NAME = 58
 
 TENANT_KEYS = "aion-tenant-keys"  # Secret in each tenant's namespace: key id -> secret
+MODEL_KEYS = "aion-model-keys"  # Secret in a tenant's namespace, where it needs one: backend's name -> key
 
 
 def service_account(agent: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from aion.api import conditions
+from aion.api import conditions, patterns
 from aion.api.agent import Agent
 from aion.api.shape import InvalidManifest, Shape
 from aion.api.tool import Tool
@@ -54,6 +54,7 @@ def agent(root: RootView, *, settings: Settings, profiles: Mapping[str, str]) ->
         timeout_ms=spec.timeout_ms,
         gpus=gpu if isinstance(gpu, int) else int(gpu == "required"),
         gpu_optional=gpu == "optional" and spec.capabilities.gpu,
+        models=patterns.first(spec.capabilities.syscalls, "model.generate") is not None,
         profile=profiles[profile],
         image=spec.image or "",
         config_map=spec.source.config_map if spec.source else "",

@@ -17,7 +17,7 @@ Document: TypeAlias = dict[str, Any]
 class AgentRecipe:
     """One Agent's Pod. `profile` is the sha256 of its seccomp profile; `queue` is high, normal or low.
 
-    `gpu_optional`: one GPU where a node has any, decided before the Pod is made. `source_digest` is of the files in `config_map`.
+    `gpu_optional`: one GPU where a node has any, decided before the Pod is made. `models`: it asks for model.generate. `source_digest` is of the files in `config_map`.
     """
 
     key: Key
@@ -31,6 +31,7 @@ class AgentRecipe:
     timeout_ms: int = 120_000
     gpus: int = 0
     gpu_optional: bool = False
+    models: bool = False
     image: str = ""
     config_map: str = ""
     source_digest: str = ""

@@ -102,6 +102,15 @@ def _gateway(recipe: AgentRecipe, *, settings: Settings) -> Document:
         "AION_PARK_S": str(parking_s(recipe)),
         "AION_GRACE_S": str(parking_s(recipe) + AGENT_S),
     }
+    mounts: list[Document] = [
+        {"name": "aion", "mountPath": "/aion"},
+        {"name": "run", "mountPath": "/run/aion"},
+        {"name": "journal", "mountPath": "/var/lib/aion"},
+        {"name": "keys", "mountPath": "/var/run/aion/keys", "readOnly": True},
+        {"name": "token", "mountPath": "/var/run/aion/token", "readOnly": True},
+    ]
+    if recipe.models:
+        mounts.append({"name": "model-keys", "mountPath": "/var/run/aion/model-keys", "readOnly": True})
     command = [sealed.SOURCE_LAUNCH, "--install", "/aion"]
     for listen in _LISTENS:
         command += ["--listen", listen]
@@ -123,13 +132,7 @@ def _gateway(recipe: AgentRecipe, *, settings: Settings) -> Document:
         **sealed.probes(POD_PORT),
         "resources": _GATEWAY_ROOM,
         "securityContext": sealed.container_security(uid=sealed.UID_GUARD, profile=None),
-        "volumeMounts": [
-            {"name": "aion", "mountPath": "/aion"},
-            {"name": "run", "mountPath": "/run/aion"},
-            {"name": "journal", "mountPath": "/var/lib/aion"},
-            {"name": "keys", "mountPath": "/var/run/aion/keys", "readOnly": True},
-            {"name": "token", "mountPath": "/var/run/aion/token", "readOnly": True},
-        ],
+        "volumeMounts": mounts,
     }
 
 
@@ -176,6 +179,8 @@ def _volumes(recipe: AgentRecipe) -> list[Document]:
         {"name": "keys", "secret": {"secretName": labels.TENANT_KEYS}},
         {"name": "token", "projected": {"sources": [token]}},
     ]
+    if recipe.models:  # optional: backends in the house may need no key
+        volumes.append({"name": "model-keys", "secret": {"secretName": labels.MODEL_KEYS, "optional": True}})
     if recipe.config_map:
         volumes.append({"name": "app", "configMap": {"name": recipe.config_map}})
     return volumes

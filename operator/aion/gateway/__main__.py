@@ -26,6 +26,7 @@ from aion.gateway.agentface import AgentFace
 from aion.gateway.channel import Channel
 from aion.gateway.door import Door
 from aion.gateway.keys import Keys
+from aion.gateway.modelkeys import ModelKeys
 from aion.gateway.parking import Parking
 from aion.gateway.peers import Known
 from aion.gateway.podface import PodFace
@@ -33,6 +34,7 @@ from aion.gateway.proxy.face import EgressFace
 from aion.gateway.serving import Server
 from aion.gateway.settings import Settings
 from aion.syscalls.call import Caller
+from aion.syscalls.model_generate import ModelGenerate
 from aion.syscalls.net_fetch import NetFetch
 from aion.syscalls.router import Router
 from aion.syscalls.tool_invoke import ToolInvoke
@@ -60,11 +62,12 @@ async def serve(given: Settings) -> None:
     parking = Parking(admission.stopping, under_way=lambda: door.inflight, within_s=given.park_s, clock=loop.time)
     keys = Keys(Path(given.keys_dir), tenant=given.tenant, agent_id=given.agent_id)
     tools = ToolChannels(keys.sign)
+    models = ModelGenerate(ModelKeys(Path(given.model_keys_dir)))
     registry = metrics.registry()
     tracer = spans.to(given.otlp_endpoint, service="aion-gateway", **{"k8s.pod.name": given.pod_name})
     router = Router(
         door=door,
-        handlers=(ToolInvoke(tools), NetFetch()),
+        handlers=(ToolInvoke(tools), models, NetFetch()),
         gates=(parking,),
         audit=journal,
         metrics=metrics.SyscallMetrics(registry, syscall.NAMES),
@@ -121,6 +124,7 @@ async def serve(given: Settings) -> None:
     talking.cancel()
     await asyncio.gather(talking, *tidying, return_exceptions=True)
     await tools.close()
+    await models.close()
     journal.close()
     tracer.close()
 

@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     agent_uid: int = 10001
     token_file: str = "/var/run/aion/token/token"  # noqa: S105 - a path
     keys_dir: str = "/var/run/aion/keys"
+    model_keys_dir: str = "/var/run/aion/model-keys"
     journal: str = "/var/lib/aion/audit.journal"
     otlp_endpoint: str = ""
     log_level: str = "info"

@@ -14,6 +14,7 @@ import pydantic
 import uvloop
 
 from aion import __version__
+from aion.api import backends
 from aion.kernel import app, serving
 from aion.kernel.clock import wall_ms
 from aion.kernel.cluster import ApiServer
@@ -50,6 +51,7 @@ async def serve(given: Settings) -> None:
             audience=given.channel_audience,
             silent_after_s=given.silent_after_s,
             default_ceiling=given.default_capabilities,
+            backends=backends.read(given.models),
         )
         async with kernel.serving([serving.bind(given.host, given.port)], grace_s=given.grace_s):
             _log.info("kernel.serving", port=given.port, version=__version__)

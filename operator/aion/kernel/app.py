@@ -8,15 +8,16 @@ import asyncio
 import contextlib
 import secrets
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Protocol
 
 from fastapi import FastAPI, Request, Response, WebSocket
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from aion.api import auditchain, errors, syscall
+from aion.api import auditchain, errors, grant, syscall
 from aion.api import channel as frames
 from aion.kernel import openapi, probes, refusal, routes, scope, stream
 from aion.kernel.auth import Authority, Either, Signed, Tokens
@@ -37,6 +38,7 @@ from aion.kernel.reviews import Reviews
 from aion.kernel.serving import Server
 from aion.kernel.store import Store
 from aion.kernel.tenantkeys import TenantKeys
+from aion.syscalls.model_generate import ModelGenerate, ModelKeys
 from aion.syscalls.net_fetch import NetFetch
 from aion.syscalls.router import Router
 from aion.syscalls.tool_invoke import ToolInvoke
@@ -64,6 +66,7 @@ class Kernel:
     bus: Bus
     recorder: Recorder
     tools: ToolCaller
+    models: ModelGenerate | None
     tracer: spans.Spans
     background: tuple[scope.Work, ...]
 
@@ -87,6 +90,8 @@ class Kernel:
         finally:
             await self.recorder.close()
             await self.tools.close()
+            if self.models is not None:
+                await self.models.close()
             await self.store.close()
             await asyncio.to_thread(self.tracer.close)
 
@@ -114,6 +119,8 @@ def assemble(
     silent_after_s: int = 90,
     default_ceiling: tuple[str, ...] | None = None,
     anyone: bool = False,
+    backends: Mapping[str, grant.Backend] = MappingProxyType({}),
+    model_keys: ModelKeys | None = None,
 ) -> Kernel:
     """Put a kernel together.
 
@@ -122,11 +129,13 @@ def assemble(
     `policy` is in force from the start, the registry is the caller's to fill, and only signatures prove who asks.
     `default_ceiling` is the most that agents of a namespace without a Tenant may be allowed; None: no ceiling.
     `anyone` grants agents that never registered all that policy allows: for a laptop.
+    `backends` are what model.generate may be routed to. Agents outside the cluster may ask models only where there are
+    `model_keys`: a cluster's kernel holds none, so there the gateways alone ask.
     """
     collected = metrics.registry()
     counted = KernelMetrics(collected)
     registry = Registry(default_ceiling=default_ceiling)
-    grants = Grants(registry, policy)
+    grants = Grants(registry, policy, backends=backends)
     tools = tools or TenantTools(keys)
     tracer = tracer or spans.NoSpans()
     bus = Bus(store, dropped=counted.dropped_by_stream)
@@ -162,9 +171,10 @@ def assemble(
     control.add_api_websocket_route("/{path:path}", _no_such_connection)
 
     door = Door()
+    models = None if model_keys is None else ModelGenerate(model_keys)
     router = Router(
         door=door,
-        handlers=(ToolInvoke(tools), NetFetch()),
+        handlers=(ToolInvoke(tools), NetFetch(), *((models,) if models else ())),
         audit=recorder,
         metrics=metrics.SyscallMetrics(collected, syscall.NAMES),
         tracer=tracer,
@@ -180,6 +190,7 @@ def assemble(
         bus=bus,
         recorder=recorder,
         tools=tools,
+        models=models,
         tracer=tracer,
         background=tuple(background),
     )

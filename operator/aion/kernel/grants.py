@@ -6,7 +6,9 @@ is in force.
 """
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from aion.api import errors, grant, granting
 from aion.api.agent import Agent
@@ -42,10 +44,17 @@ class _Compiled:
 
 
 class Grants:
-    """Compiles grants; `set_policy` rings everyone's bell. Without a policy nothing is granted."""
+    """Compiles grants; `backends` are those of the chart, by name; `set_policy` rings everyone's bell. Without a policy nothing is granted."""
 
-    def __init__(self, registry: Registry, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        policy: Policy | None = None,
+        *,
+        backends: Mapping[str, grant.Backend] = MappingProxyType({}),
+    ) -> None:
         self.registry = registry
+        self._backends = backends
         self._policy = policy
         self._bound = asyncio.Event()
         self._compiled: dict[Key, _Compiled] = {}
@@ -94,7 +103,13 @@ class Grants:
         ):
             most, whose = ceiling
             made = granting.compile(
-                agent, tools, policy.bundle, revision=policy.revision, ceiling=most, ceiling_of=whose
+                agent,
+                tools,
+                policy.bundle,
+                revision=policy.revision,
+                ceiling=most,
+                ceiling_of=whose,
+                backends=self._backends,
             )
             known = _Compiled(agent, tools, ceiling, policy, made)
         self._compiled[key] = known  # at the end: the one asked last is forgotten last

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
 
     default_capabilities: tuple[Allowed, ...] | None = None
     """A JSON list: the ceiling of Agents in namespaces without a Tenant, as a Tenant's spec.capabilities. Unset: none."""
+    models: str = ""
+    """The backends of model.generate, as JSON of the chart's `models.backends`; nothing secret."""
+
     channel_audience: str = "aion-kernel"
     events_kept: int = 50_000
     audit_kept: int = 200_000

@@ -8,7 +8,7 @@ one. It must never let a caller say where its words go: the grant does.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from aion.api import errors
 from aion.syscalls.call import Call, Work
@@ -16,8 +16,15 @@ from aion.syscalls.modelroutes import Target
 
 if TYPE_CHECKING:
     from aion.api.generation import Request
-    from aion.syscalls.models.exchange import Exchange, Keys
+    from aion.syscalls.models.exchange import Exchange
     from aion.syscalls.stream import Pieces
+
+
+class ModelKeys(Protocol):
+    """Whence the keys of backends come."""
+
+    def key(self, name: str) -> str:
+        """The key of this name; empty where there is none. Asked at each attempt, so that a changed key is in force at once."""
 
 
 class ModelGenerate:
@@ -26,7 +33,7 @@ class ModelGenerate:
     name = "model.generate"
     capability = None
 
-    def __init__(self, keys: "Keys") -> None:
+    def __init__(self, keys: ModelKeys) -> None:
         self._keys = keys
         self._exchange: Exchange | None = None
         self._loading: asyncio.Lock = asyncio.Lock()
@@ -66,7 +73,7 @@ class ModelGenerate:
             return self._exchange
 
 
-def _load() -> "Callable[[Keys], Exchange]":
+def _load() -> "Callable[[ModelKeys], Exchange]":
     from aion.syscalls.models import exchange
 
     return exchange.Exchange

@@ -86,7 +86,7 @@ def a_tool(
 
 
 class FixedKeys:
-    """Keys of model backends, by name: for `exchange.Keys`."""
+    """Keys of model backends, by name: for `model_generate.ModelKeys`."""
 
     def __init__(self, **keys: str) -> None:
         self.keys = keys

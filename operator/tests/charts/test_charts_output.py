@@ -45,3 +45,27 @@ def test_every_object_is_named_once_and_wears_no_hook(values):
         seen.add(name)
         assert not [key for key in meta.get("annotations", {}) if "hook" in key or key.startswith("argocd")]
         assert "finalizers" not in meta
+
+
+def test_the_kernel_is_told_of_models_backends_as_it_reads_them():
+    from aion.api import backends
+
+    values = [
+        "models.backends.vllm.kind=openai",
+        "models.backends.vllm.url=http://vllm.models:8000/v1",
+        "models.backends.vllm.price.input=0.05",
+    ]
+    (kernel,) = (
+        each
+        for each in chart.documents(*values)
+        if each["kind"] == "Deployment" and each["metadata"]["name"] == "aion-kernel"
+    )
+    env = {each["name"]: each.get("value") for each in kernel["spec"]["template"]["spec"]["containers"][0]["env"]}
+    (read,) = backends.read(env["AION_MODELS"]).values()
+    assert (read.name, read.price_in, read.cloud) == ("vllm", 50_000, False)
+
+
+def test_a_backend_outside_the_house_is_refused_without_tls():
+    values = ("models.backends.far.kind=openai", "models.backends.far.url=http://api.example.org/v1")
+    assert chart.template(*values).returncode == 0
+    assert "models" in chart.template(*values, "models.backends.far.cloud=true").stderr

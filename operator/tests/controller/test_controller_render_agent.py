@@ -176,3 +176,13 @@ def test_the_account_has_no_token_of_its_own():
     assert account["metadata"]["name"] == "agent-researcher"
     assert account["automountServiceAccountToken"] is False
     assert account["metadata"]["ownerReferences"][0]["uid"] == "u1"
+
+
+def test_keys_of_models_are_mounted_into_the_gateway_of_an_agent_that_asks_models_and_nowhere_else():
+    plain, asking = render()["spec"], render(models=True)["spec"]
+    assert not any(volume["name"] == "model-keys" for volume in plain["volumes"])
+    assert {"name": "model-keys", "secret": {"secretName": "aion-model-keys", "optional": True}} in asking["volumes"]
+    gateway, agent = asking["containers"]
+    mount = {"name": "model-keys", "mountPath": "/var/run/aion/model-keys", "readOnly": True}
+    assert mount in gateway["volumeMounts"]
+    assert not any(each["name"] == "model-keys" for each in agent["volumeMounts"])

@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import aiohttp
 import msgspec
@@ -18,6 +18,7 @@ from aion.api import errors, syscall
 from aion.api.generation import Generated, Request
 from aion.api.grant import Backend
 from aion.syscalls.call import Call
+from aion.syscalls.model_generate import ModelKeys
 from aion.syscalls.modelroutes import Target
 from aion.syscalls.models import attempts, kinds, pricing
 from aion.syscalls.models.attempts import Failed
@@ -35,13 +36,6 @@ CONNECTIONS = 1024
 _encoder = msgspec.json.Encoder()
 
 
-class Keys(Protocol):
-    """Whence the keys of backends come."""
-
-    def key(self, name: str) -> str:
-        """The key of this name; empty where there is none. Asked at each attempt, so that a changed key is in force at once."""
-
-
 class Clock(NamedTuple):
     """Time and chance, given so that tests can hold them still."""
 
@@ -54,7 +48,7 @@ class Clock(NamedTuple):
 class Exchange:
     """One process's way to its models."""
 
-    def __init__(self, keys: Keys, *, clock: Clock | None = None) -> None:
+    def __init__(self, keys: ModelKeys, *, clock: Clock | None = None) -> None:
         self._keys = keys
         self._clock = clock or Clock()
         self._breakers: dict[str, Breaker] = {}
