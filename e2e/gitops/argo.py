@@ -47,7 +47,9 @@ class Argo:
     binary: Path
     folder: Path
 
-    def application(self, name: str, *, source: dict[str, Any], namespace: str, owns: bool) -> "Application":
+    def application(
+        self, name: str, *, source: dict[str, Any], namespace: str, owns: bool, server_side: bool = True
+    ) -> "Application":
         """Apply an Application that syncs, heals and prunes by itself; `owns`: what it applied goes with it."""
         document = {
             "apiVersion": "argoproj.io/v1alpha1",
@@ -61,7 +63,10 @@ class Argo:
                 "project": "default",
                 "source": {"targetRevision": "main", **source},
                 "destination": {"server": IN_CLUSTER, "namespace": namespace},
-                "syncPolicy": {"automated": {"prune": True, "selfHeal": True}, "syncOptions": ["ServerSideApply=true"]},
+                "syncPolicy": {
+                    "automated": {"prune": True, "selfHeal": True},
+                    "syncOptions": [f"ServerSideApply={str(server_side).lower()}"],
+                },
             },
         }
         self.kubectl.put(document)

@@ -3,6 +3,7 @@
 import json
 import time
 
+import pytest
 import yaml
 
 from argo import Argo
@@ -12,6 +13,7 @@ from installation import release
 from installation.kubectl import Kubectl
 
 OURS = "aion-controller"
+ARGOS = ("argocd.argoproj.io/", "kubectl.kubernetes.io/last-applied-configuration")
 CODE = "import signal, sys\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nwhile True: signal.pause()\n"
 QUIET_S = 20
 
@@ -57,10 +59,11 @@ def team(name):
     }
 
 
-def synced(argo: Argo, repository: Repository, name: str, documents):
+def synced(argo: Argo, repository: Repository, name: str, documents, *, server_side=True):
     """The Application of these documents, once it is synced and healthy, and how long that took."""
     revision = repository.commit("all of it", documents)
-    application = argo.application(name, source={"repoURL": repository.url, "path": "team"}, namespace=name, owns=True)
+    source = {"repoURL": repository.url, "path": "team"}
+    application = argo.application(name, source=source, namespace=name, owns=True, server_side=server_side)
     return application, application.wait(revision=revision)
 
 
@@ -73,10 +76,11 @@ def until(true, *, seconds=60.0):
     return time.monotonic() - began
 
 
-def test_a_team_in_git_is_synced_and_healthy_and_nothing_that_we_write_makes_it_differ(
-    argo, kubectl, repository, name, took
+@pytest.mark.parametrize("server_side", [True, False], ids=["server-side", "client-side"])
+def test_a_team_in_git_is_synced_and_healthy_and_nothing_that_we_write_makes_it_differ(  # noqa: PLR0917 - fixtures come by name
+    argo, kubectl, repository, name, took, server_side
 ):
-    application, seconds = synced(argo, repository, name, team(name))
+    application, seconds = synced(argo, repository, name, team(name), server_side=server_side)
     took("2 Agents, 2 Tools, a Tenant synced and healthy", seconds)
     try:
         for kind, each in (("Agent", "clerk"), ("Agent", "scribe"), ("Tool", "dates"), ("Tenant", name)):
@@ -103,7 +107,7 @@ def assert_ours_alone_is_the_status(kubectl: Kubectl, kind: str, each: str, name
     assert {entry.get("subresource") for entry in written} <= {"status"}, written
     assert all(set(entry["fieldsV1"]) == {"f:status"} for entry in written)
     assert not meta.get("finalizers")
-    assert not [key for key in meta.get("annotations", {}) if not key.startswith("argocd.argoproj.io/")]
+    assert not [key for key in meta.get("annotations", {}) if not key.startswith(ARGOS)]
     assert not meta.get("labels")
 
 
