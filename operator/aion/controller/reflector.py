@@ -1,7 +1,7 @@
 """One kind of object, followed: list, watch from there, and list again where the server has forgotten.
 
 Apart from the other kinds because each watch breaks alone: one that must list again, or that is refused, holds up no other. It stands where an informer
-library would; why it is our own stands in decision 0004. A stream that ends is taken up at the version that was told last, so nothing is listed twice
+library would; why it is our own stands in decision 0005. A stream that ends is taken up at the version that was told last, so nothing is listed twice
 without need; one that says nothing for longer than the server lets pass between two bookmarks is taken for dead. It must never end by itself, nor go on
 from a version that the server has forgotten without comparing what is there with what is remembered.
 """
