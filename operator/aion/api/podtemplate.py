@@ -107,3 +107,5 @@ class PodTemplate(Shape):
         tuple[EnvVar, ...], Field(max_length=128), fields.UNIQUE_NAMES, fields.as_map("name"), _ENV_RULE
     ] = ()
     """Plain variables of the agent's container. Never a secret: everyone who may read the Agent reads them."""
+    tunnel: bool = True
+    """Programs that open TCP are given a way by the gateway's egress, by a library preloaded into them. `false`: not loaded."""

@@ -65,6 +65,7 @@ def agent(root: RootView, *, settings: Settings, profiles: Mapping[str, str]) ->
         affinity=dict(template.affinity) or None,
         pull_secrets=_documents(template.image_pull_secrets),
         env=_documents(template.env),
+        tunnel=template.tunnel,
     )
     return model, recipe
 

@@ -42,6 +42,7 @@ class AgentRecipe:
     affinity: Document | None = None
     pull_secrets: tuple[Document, ...] = ()
     env: tuple[Document, ...] = ()
+    tunnel: bool = True
 
 
 @dataclass(frozen=True)

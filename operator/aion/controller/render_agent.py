@@ -143,6 +143,8 @@ def _agent(recipe: AgentRecipe, *, settings: Settings) -> Document:
         **_identity(recipe),
         "PYTHONPATH": "/app:/opt/aion",  # the agent's own files, then those of the default image
         "NVIDIA_VISIBLE_DEVICES": "" if recipe.gpus else "void",
+        # What lets requests, LangGraph, curl and Node speak TCP where there is none; it grants nothing, policy decides.
+        **({"LD_PRELOAD": sealed.TUNNEL, "AION_EGRESS_SOCKET": sealed.EGRESS_SOCKET} if recipe.tunnel else {}),
     }
     room = {"cpu": recipe.cpu, "memory": recipe.memory}
     room |= {views.GPU: str(recipe.gpus)} if recipe.gpus else {}

@@ -20,6 +20,8 @@ FS_GROUP = 10000
 GRACE_S = 30
 LAUNCH = "/aion/aion-launch"
 SOURCE_LAUNCH = "/usr/bin/aion-launch"
+TUNNEL = "/aion/libaion-net.so"  # comes with the launcher's --install
+EGRESS_SOCKET = "/run/aion/egress.sock"
 
 
 def metadata(key: Key, *, name: str, labels: Mapping[str, str], uid: str) -> Document:

@@ -34,6 +34,8 @@ def test_an_agent_is_read_with_its_defaults():
     assert (recipe.queue, recipe.cpu, recipe.memory, recipe.gpus) == ("normal", "1000m", "1Gi", 0)
     assert recipe.profile == PROFILES["sealed"]
     assert model.spec.operating_mode == "Running"
+    assert recipe.tunnel
+    assert not agent(podTemplate={"tunnel": False})[1].tunnel
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,15 @@ def test_the_users_labels_and_variables_cannot_replace_ours():
     assert env["MODE"] == "fast"
 
 
+def test_the_tunnel_is_preloaded_unless_the_agent_does_without():
+    env = env_of(containers(render())["agent"])
+    assert env["LD_PRELOAD"] == "/aion/libaion-net.so"
+    assert env["AION_EGRESS_SOCKET"] == "/run/aion/egress.sock"
+    without = env_of(containers(render(tunnel=False))["agent"])
+    assert not {"LD_PRELOAD", "AION_EGRESS_SOCKET"} & set(without)
+    assert "LD_PRELOAD" not in env_of(containers(render())["gateway"])
+
+
 def test_the_queue_names_the_priority_class():
     assert render(queue="high")["spec"]["priorityClassName"] == "aion-high"
 
