@@ -3,8 +3,8 @@
 Apart because both ends compile against it. What goes up: who I am, that I live, what happened. What comes down: what
 this agent may do, and that it may no more. It must never carry a secret: keys travel by mounted Secrets.
 
-    gateway -> kernel   hello, heartbeat, audit
-    kernel -> gateway   granted, revoked, ack
+    gateway -> kernel   hello, heartbeat, audit, lease
+    kernel -> gateway   granted, revoked, ack, leased
 """
 
 from typing import Literal
@@ -90,6 +90,18 @@ class Audit(msgspec.Struct, frozen=True, tag_field="t", tag="audit"):
     records: list[msgspec.Raw]
 
 
+class Lease(msgspec.Struct, frozen=True, tag_field="t", tag="lease", kw_only=True):
+    """What I hold of my tenant's quota, and what I want beside it. Holding nothing and wanting nothing gives all back.
+
+    It follows every record of what was spent before it, so that held and spent together are what was ever leased.
+    """
+
+    held_micro_usd: int = 0
+    held_tokens: int = 0
+    want_micro_usd: int = 0
+    want_tokens: int = 0
+
+
 class Granted(msgspec.Struct, frozen=True, tag_field="t", tag="granted"):
     """What the agent may do from now on; replaces what was granted before."""
 
@@ -108,8 +120,21 @@ class Ack(msgspec.Struct, frozen=True, tag_field="t", tag="ack"):
     upto: int
 
 
-Up = Hello | Heartbeat | Audit
-Down = Granted | Revoked | Ack
+class Leased(msgspec.Struct, frozen=True, tag_field="t", tag="leased", kw_only=True):
+    """So much more of the tenant's quota is yours, and what you hold is, for `ttl_s` from now.
+
+    Where it is less than what was wanted, `refused` says why, and `retry_after_ms` when more may be free.
+    """
+
+    micro_usd: int = 0
+    tokens: int = 0
+    ttl_s: float = 0.0
+    refused: str = ""
+    retry_after_ms: int = 0
+
+
+Up = Hello | Heartbeat | Audit | Lease
+Down = Granted | Revoked | Ack | Leased
 
 _up: msgspec.json.Decoder[Up] = msgspec.json.Decoder(Up)
 _down: msgspec.json.Decoder[Down] = msgspec.json.Decoder(Down)

@@ -93,7 +93,9 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     """What one agent may do, until the next grant.
 
     `syscalls` are names, never patterns. `refused` says which rule took something away, keyed `capability:<name>`,
-    `syscall:<name>`, `tool:<name>` or `model:<name>`; ask it through `why`. `offline_s` is how long the gateway may go on by this grant
+    `syscall:<name>`, `tool:<name>` or `model:<name>`; ask it through `why`. What the agent in its Pod's life, one call, one
+    task, the agent in an hour and its tenant in an hour may cost is in micro-USD, None where there is no limit; tokens are
+    those of a minute, of the agent and of its tenant. `offline_s` is how long the gateway may go on by this grant
     without the kernel.
     """
 
@@ -110,11 +112,16 @@ class Grant(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     budget_micro_usd: int | None = None
     call_micro_usd: int | None = None
+    task_micro_usd: int | None = None
+    hour_micro_usd: int | None = None
+    minute_tokens: int | None = None
+    tenant_micro_usd: int | None = None
+    tenant_tokens: int | None = None
     audit_bodies: bool = False
     trace_ratio: float = 0.0
     policy_revision: int = 0
     policy_digest: str = ""
-    offline_s: int = 300
+    offline_s: int = 600
     refused: dict[str, str] = msgspec.field(default_factory=dict)
 
     def why(self, kind: str, name: str) -> str:

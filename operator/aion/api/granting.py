@@ -73,7 +73,6 @@ def compile(  # noqa: A001 - it is what it does
         models = _routes(agent, bundle, backends, refused)
     asked = {name for route in models for name in route.backends}
 
-    usd_max, usd_call = spec.policy_overrides.budget.usd_max, bundle.budgets.usd_max_per_call
     return grant.Grant(
         agent_id=agent.id,
         tenant=tenant,
@@ -95,8 +94,13 @@ def compile(  # noqa: A001 - it is what it does
             tunnel_lifetime_s=bundle.limits.tunnel_lifetime_s,
             tunnel_max_bytes=bundle.limits.tunnel_max_bytes,
         ),
-        budget_micro_usd=None if usd_max is None else ids.micro_usd(usd_max),
-        call_micro_usd=None if usd_call is None else ids.micro_usd(usd_call),
+        budget_micro_usd=_micro(spec.policy_overrides.budget.usd_max),
+        call_micro_usd=_micro(bundle.budgets.usd_max_per_call),
+        task_micro_usd=_micro(bundle.budgets.usd_max_per_task),
+        hour_micro_usd=_micro(bundle.budgets.agent_usd_per_hour),
+        minute_tokens=bundle.budgets.agent_tokens_per_minute,
+        tenant_micro_usd=_micro(bundle.budgets.usd_per_hour),
+        tenant_tokens=bundle.budgets.tokens_per_minute,
         audit_bodies=bundle.sampling.audit_bodies,
         trace_ratio=bundle.sampling.traces,
         policy_revision=revision,
@@ -104,6 +108,10 @@ def compile(  # noqa: A001 - it is what it does
         offline_s=bundle.limits.offline_s,
         refused=refused,
     )
+
+
+def _micro(dollars: str | None) -> int | None:
+    return None if dollars is None else ids.micro_usd(dollars)
 
 
 def _routes(

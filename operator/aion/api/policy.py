@@ -93,11 +93,17 @@ class Budgets(Part):
     """Money and tokens. Absent: no limit of this kind."""
 
     usd_per_hour: fields.Dollars | None = _widens(None)
-    """Dollars that a tenant may spend in an hour, as a decimal string."""
+    """Dollars that a tenant may spend in an hour, by all of its agents, as a decimal string."""
     tokens_per_minute: int | None = _widens(None, ge=0, le=fields.EXACT)
-    """Tokens that a tenant may use in a minute."""
+    """Tokens that a tenant may use in a minute, by all of its agents."""
     usd_max_per_call: fields.Dollars | None = _widens(None)
     """Dollars that one syscall may cost, as a decimal string."""
+    usd_max_per_task: fields.Dollars | None = _widens(None)
+    """Dollars that the syscalls of one task may cost together, as a decimal string."""
+    agent_usd_per_hour: fields.Dollars | None = _widens(None)
+    """Dollars that one agent may spend in an hour, as a decimal string."""
+    agent_tokens_per_minute: int | None = _widens(None, ge=0, le=fields.EXACT)
+    """Tokens that one agent may use in a minute."""
 
 
 class Limits(Part):
@@ -111,7 +117,7 @@ class Limits(Part):
     """Syscalls of one agent under way at once."""
     max_body_bytes: int = _widens(1 << 20, ge=1024, le=64 << 20)
     """The largest request body."""
-    offline_s: int = _widens(300, ge=0, le=86_400)
+    offline_s: int = _widens(600, ge=0, le=86_400)
     """How long a gateway goes on by the last good policy without the kernel; then it refuses everything."""
     max_tunnels: int = _widens(128, ge=1, le=10_000)
     """Connections of one agent through the egress proxy at once. They take no seats of `max_concurrency`: clients keep idle ones."""

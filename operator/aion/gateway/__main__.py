@@ -36,6 +36,7 @@ from aion.gateway.settings import Settings
 from aion.syscalls.call import Caller
 from aion.syscalls.model_generate import ModelGenerate
 from aion.syscalls.net_fetch import NetFetch
+from aion.syscalls.purse import Purse
 from aion.syscalls.router import Router
 from aion.syscalls.tool_invoke import ToolInvoke
 from aion.syscalls.toolchannels import ToolChannels
@@ -57,7 +58,8 @@ async def serve(given: Settings) -> None:
     sockets = listeners.inherited(os.environ, pid=os.getpid())
     genesis = auditchain.genesis(given.pod_uid, time.time_ns() // 1_000_000)
     journal = Journal(Path(given.journal), later=loop.call_later, clock=loop.time, genesis=genesis)
-    door = Door(given.agent_id, clock=loop.time)
+    purse = Purse(loop.time)
+    door = Door(given.agent_id, clock=loop.time, purse=purse, spent=journal.spent)
     admission = Admission(door)
     parking = Parking(admission.stopping, under_way=lambda: door.inflight, within_s=given.park_s, clock=loop.time)
     keys = Keys(Path(given.keys_dir), tenant=given.tenant, agent_id=given.agent_id)
@@ -91,6 +93,7 @@ async def serve(given: Settings) -> None:
         hello=frames.Hello(given.pod_name, given.agent_id, __version__, journal.chain),
         door=door,
         journal=journal,
+        purse=purse,
         totals=lambda: router.totals,
         granted=granted,
     )
@@ -119,6 +122,7 @@ async def serve(given: Settings) -> None:
     admission.stopped.set()
     await asyncio.gather(server.close(within_s=CUT_S), egress_face.close(within_s=CUT_S))
     await mcp.close()
+    purse.give_back()
     if not await channel.drain(within_s=DRAIN_S):
         _log.warning("audit.left", bytes=journal.pending_bytes, path=given.journal)
     talking.cancel()

@@ -18,6 +18,7 @@ import msgspec
 from aion.api import channel
 from aion.gateway.door import Door
 from aion.syscalls import websocket
+from aion.syscalls.purse import Purse
 from aion.telemetry import logs
 from aion.telemetry.journal import Batch, Journal
 
@@ -44,6 +45,7 @@ class Channel:
         hello: channel.Hello,
         door: Door,
         journal: Journal,
+        purse: Purse,
         totals: Callable[[], channel.Totals],
         granted: Callable[[channel.Granted], None],
     ) -> None:
@@ -52,11 +54,13 @@ class Channel:
         self._hello = hello
         self._door = door
         self._journal = journal
+        self._purse = purse
         self._totals = totals
         self._granted = granted
         self._news = asyncio.Event()
         self._empty = asyncio.Event()
         journal.on_written(self._news.set)
+        purse.on_wanted(self._news.set)
 
     async def run(self) -> None:
         """Connect, converse, and again, until cancelled."""
@@ -72,10 +76,10 @@ class Channel:
             await asyncio.sleep(wait)
 
     async def drain(self, *, within_s: float) -> bool:
-        """Wait until the kernel has every record; False where it has not in time."""
+        """Wait until the kernel has every record and what the purse gave back; False where records are left."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                while self._journal.pending_bytes:
+                while self._journal.pending_bytes or self._purse.returning:
                     self._empty.clear()
                     self._news.set()
                     await self._empty.wait()
@@ -102,6 +106,7 @@ class Channel:
 
     async def _converse(self, socket: websocket.Socket) -> str:
         self._journal.rewind()
+        self._purse.rewind()
         await socket.send(channel.encode(self._hello))
         # Between the loop's callback and us, so that what a frame sets off fails here, where the process ends of it.
         heard: asyncio.Queue[bytes | websocket.Ended] = asyncio.Queue()
@@ -135,20 +140,27 @@ class Channel:
             case channel.Ack(upto=upto):
                 self._journal.acknowledge(upto)
                 self._empty.set()
+            case channel.Leased():
+                self._purse.answer(frame)
         return None
 
     async def _report(self, socket: websocket.Socket) -> None:
-        """Send records as they are written, and a heartbeat where there is nothing else to say."""
+        """Send records as they are written, what the purse wants, and a heartbeat where there is nothing else to say."""
         while True:
             self._news.clear()
             while (batch := self._journal.batch()) is not None:
                 await socket.send(_audit(batch))
+            if (lease := self._purse.lease()) is not None:  # after the records of what was spent, no await between
+                await socket.send(channel.encode(lease))
+                self._empty.set()
             try:
                 async with asyncio.timeout(HEARTBEAT_S):
                     await self._news.wait()
             except TimeoutError:
                 beat = channel.Heartbeat(time.time_ns() // 1_000_000, self._door.inflight, self._totals())
                 await socket.send(channel.encode(beat))
+                if (lease := self._purse.lease(renew=True)) is not None:
+                    await socket.send(channel.encode(lease))
 
 
 def _audit(batch: Batch) -> bytes:

@@ -11,16 +11,26 @@ from collections.abc import Callable
 from aion.api import errors
 from aion.api.grant import Grant
 from aion.syscalls import rights, router
+from aion.syscalls.budgets import Ledger
 from aion.syscalls.call import Caller, Standing
+from aion.syscalls.purse import Purse
 
 _RETRY_MS = 1000
 
 
 class Door:
-    """The standing of the one agent in this Pod. `clock` is monotonic, in seconds."""
+    """The standing of the one agent in this Pod. `clock` is monotonic, in seconds.
 
-    def __init__(self, agent_id: str, *, clock: Callable[[], float]) -> None:
+    `purse` is filled by the channel; without one the tenant's quota lends nothing. `spent` is what the agent has spent of
+    its Pod's budget before this process began, in micro-USD.
+    """
+
+    def __init__(
+        self, agent_id: str, *, clock: Callable[[], float], purse: Purse | None = None, spent: int = 0
+    ) -> None:
         self._agent_id = agent_id
+        self._spent = spent
+        self._purse = purse or Purse(clock)
         self._clock = clock
         self._standing: Standing | None = None
         self._until = float("inf")
@@ -44,8 +54,9 @@ class Door:
         if granted.agent_id != self._agent_id:
             raise ValueError(f"got a grant for {granted.agent_id}, this is the gateway of {self._agent_id}")
         made = rights.of(granted)
+        self._purse.limit(usd=granted.tenant_micro_usd is not None, tokens=granted.tenant_tokens is not None)
         if self._standing is None:
-            self._standing = Standing(made)
+            self._standing = Standing(made, Ledger(spent=self._spent, purse=self._purse))
         else:
             self._standing.rights = made
         self._revoked = None

@@ -14,7 +14,10 @@ from aion.api import channel, grant
 
 
 class FakeKernel:
-    """Serves one gateway at a time. What it received is in `hellos`, `beats`, `records` and `tokens`."""
+    """Serves one gateway at a time. What it received is in `hellos`, `beats`, `records`, `leases` and `tokens`.
+
+    While `lending`, it lends whatever is wanted.
+    """
 
     def __init__(self, granted: grant.Grant | None) -> None:
         self.granted = granted
@@ -24,6 +27,8 @@ class FakeKernel:
         self.hellos: list[channel.Hello] = []
         self.beats: list[channel.Heartbeat] = []
         self.records: list[channel.AuditRecord] = []
+        self.leases: list[channel.Lease] = []
+        self.lending = True
         self._socket: web.WebSocketResponse | None = None
         self._news = asyncio.Condition()
 
@@ -78,6 +83,13 @@ class FakeKernel:
             self.hellos.append(frame)
         elif isinstance(frame, channel.Heartbeat):
             self.beats.append(frame)
+        elif isinstance(frame, channel.Lease):
+            self.leases.append(frame)
+            await self.send(
+                channel.Leased(micro_usd=frame.want_micro_usd, tokens=frame.want_tokens, ttl_s=60.0)
+                if self.lending
+                else channel.Leased(ttl_s=60.0, refused="the tenant has nothing left", retry_after_ms=7000)
+            )
         else:
             async with self._news:
                 known = {record.n for record in self.records}

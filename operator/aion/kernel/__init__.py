@@ -7,7 +7,9 @@ Files, in the order a request meets them: `serving` (sockets) -> `dispatch` (raw
 `intake` (its body) -> `auth` (who asks; `reviews`, `tenantkeys` know) -> what is asked: `external` (a syscall from
 outside the cluster, for `residents`, on record by `recorder`), `routes` with `views` (agents, audit, policy), `channel`
 (a gateway), `stream` (events), `probes` -> `refusal` where the answer is no.
-Behind them: `store` (what is kept) in `memorystore` or `redisstore` with `append.lua`, `drafts` (what is written there), `chains` (whether records follow on one another),
+Behind them: `store` (what is kept) in `memorystore` or `redisstore` with `append.lua`, `drafts` (what is written there), `chains` (whether records follow on one another), `quotas` with `lend.lua` (what a
+tenant has left; `lending` answers who asks, `purses` ask for this
+process),
 `bus` (what is happening now). The kernel's view of Kubernetes is `cluster` (four verbs), `watch` (keeps a picture
 current), `scope` (of which namespaces), `registry` (the picture) and `policysource` (which policy is in force); `grants` turns them into what one agent
 may do. `app` puts all of it together for a cluster, a laptop or a test; `settings` and `__main__` are the process;

@@ -31,6 +31,7 @@ from aion.kernel.grants import Grants, Policy
 from aion.kernel.intake import App
 from aion.kernel.metrics import KernelMetrics
 from aion.kernel.policysource import PolicySource
+from aion.kernel.purses import Purses
 from aion.kernel.recorder import Recorder
 from aion.kernel.registry import Registry
 from aion.kernel.residents import Residents
@@ -65,6 +66,7 @@ class Kernel:
     store: Store
     bus: Bus
     recorder: Recorder
+    purses: Purses
     tools: ToolCaller
     models: ModelGenerate | None
     tracer: spans.Spans
@@ -89,6 +91,7 @@ class Kernel:
                     await _end(running)
         finally:
             await self.recorder.close()
+            await self.purses.close()
             await self.tools.close()
             if self.models is not None:
                 await self.models.close()
@@ -143,7 +146,8 @@ def assemble(
     recorder = Recorder(store, chain=chain, metrics=counted)
     signed = Signed(keys, store, now_ms=wall_ms)
     residents = Residents(grants, store, anyone=anyone)
-    background: list[scope.Work] = [bus.run, recorder.run]
+    purses = Purses(store, grants, recorder, holder=chain)
+    background: list[scope.Work] = [bus.run, recorder.run, purses.run]
     authority: Authority = signed
     source: PolicySource | None = None
     channels: Channels | None = None
@@ -170,7 +174,7 @@ def assemble(
         control.add_api_websocket_route(frames.PATH, channels.serve)
     control.add_api_websocket_route("/{path:path}", _no_such_connection)
 
-    door = Door()
+    door = Door(purses.of)
     models = None if model_keys is None else ModelGenerate(model_keys)
     router = Router(
         door=door,
@@ -189,6 +193,7 @@ def assemble(
         store=store,
         bus=bus,
         recorder=recorder,
+        purses=purses,
         tools=tools,
         models=models,
         tracer=tracer,

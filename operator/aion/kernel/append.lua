@@ -8,15 +8,16 @@
 --       [5 the journal: hash upto, head, tenant  [6 the newest chain of the journal's holder  7 chains (zset name -> ms)]]
 -- ARGV: 1 events kept  2 audit records kept  3 journal memory in seconds  4 now in ms  5 the journal's name
 --       6 tenant and 7 body of the event of a break, whose last brace is left out; empty where there is no chain
---       then seven per draft: topic, tenant, body, n, audit id, prev, digest
+--       then nine per draft: topic, tenant, body, n, audit id, prev, digest, and the micro-USD and tokens that it used,
+--       which are charged to its tenant's quota (`quotas.Quota.charge`)
 -- Returns {last number given, last record number kept, how many were new, each break's name…}.
 local counter, events, audit, ids, journal, holder, chains = unpack(KEYS)
-local now, name = ARGV[4], ARGV[5]
+local now, name = tonumber(ARGV[4]), ARGV[5]
 local last = redis.call('HGET', counter, 'last')
 if not last then
   -- Numbers start at the clock's milliseconds. A store that lost its memory so goes on above every number that it
   -- gave before (below 1000 events/s on average), and "strictly rising" survives it: readers see a gap, not a past.
-  last = tonumber(now)
+  last = now
   redis.call('HSET', counter, 'birth', string.format('%.0f', last + 1), 'last', string.format('%.0f', last))
 else
   last = tonumber(last)
@@ -46,7 +47,24 @@ local function broken(what, topic, n)
   append(topic, ARGV[6], string.format('%s,"what":"%s","n":%.0f,"after":%.0f}', ARGV[7], what, n, upto), '')
 end
 
-for at = 8, #ARGV, 7 do
+local function charge(tenant, usd, tokens)
+  if usd == 0 and tokens == 0 then
+    return
+  end
+  -- The tenant is the record's, so this key cannot be among KEYS: all of this lives in one Redis, not in a cluster of them.
+  local quota = 'aion:quota:' .. tenant
+  redis.call('HINCRBY', quota, string.format('u%.0f', math.floor(now / 60000)), string.format('%.0f', usd))
+  redis.call('HINCRBY', quota, string.format('t%.0f', math.floor(now / 1000)), string.format('%.0f', tokens))
+  redis.call('EXPIRE', quota, 7200)
+  local lease = redis.call('HGET', quota .. ':leases', name)
+  if lease then
+    local held_usd, held_tokens, till = string.match(lease, '^(%d+) (%d+) (%d+)$')
+    held_usd, held_tokens = math.max(0, tonumber(held_usd) - usd), math.max(0, tonumber(held_tokens) - tokens)
+    redis.call('HSET', quota .. ':leases', name, string.format('%.0f %.0f %s', held_usd, held_tokens, till))
+  end
+end
+
+for at = 8, #ARGV, 9 do
   local topic, tenant, body, n, audit_id = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]), ARGV[at + 4]
   local prev, digest = ARGV[at + 5], ARGV[at + 6]
   if not journal then
@@ -66,6 +84,7 @@ for at = 8, #ARGV, 7 do
       end
     end
     append(topic, tenant, body, audit_id ~= '' and audit_id or nil)
+    charge(tenant, tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]))
     upto, head, fresh = n, digest, fresh + 1
   elseif chains and not redis.call('ZSCORE', ids, audit_id) then
     -- Not sent again: another record by a number that is taken. It is kept, for what happened must not get lost.
@@ -74,6 +93,7 @@ for at = 8, #ARGV, 7 do
       forked = true
     end
     append(topic, tenant, body, audit_id)
+    charge(tenant, tonumber(ARGV[at + 7]), tonumber(ARGV[at + 8]))
     fresh = fresh + 1
   end
 end
@@ -87,8 +107,8 @@ if fresh > 0 or #breaks > 0 then
   end
   if chains then
     redis.call('SET', holder, name, 'EX', ARGV[3])
-    redis.call('ZADD', chains, now, name)
-    redis.call('ZREMRANGEBYSCORE', chains, '-inf', '(' .. string.format('%.0f', tonumber(now) - 1000 * tonumber(ARGV[3])))
+    redis.call('ZADD', chains, ARGV[4], name)
+    redis.call('ZREMRANGEBYSCORE', chains, '-inf', '(' .. string.format('%.0f', now - 1000 * tonumber(ARGV[3])))
   end
 elseif not journal then
   redis.call('HSET', counter, 'last', string.format('%.0f', last))

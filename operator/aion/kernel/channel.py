@@ -16,7 +16,7 @@ import structlog
 from fastapi import WebSocket, WebSocketDisconnect
 
 from aion.api import auditchain, channel, errors, ids
-from aion.kernel import drafts, refusal
+from aion.kernel import drafts, lending, refusal
 from aion.kernel.auth import Asked, Caller, Tokens
 from aion.kernel.clock import wall_ms
 from aion.kernel.grants import Grants
@@ -159,6 +159,8 @@ class Channels:
             if isinstance(frame, channel.Audit):
                 upto = await self._keep(caller, hello, frame)
                 await socket.send_text(channel.encode(channel.Ack(upto)).decode())
+            elif isinstance(frame, channel.Lease):
+                await socket.send_text(channel.encode(await self._lend(caller, hello, frame)).decode())
             elif isinstance(frame, channel.Heartbeat):
                 beat = frame
             else:
@@ -166,6 +168,16 @@ class Channels:
             if frame is beat or time.monotonic() - seen_at > RENEW_S:
                 await self._see(caller, hello, beat)
                 seen_at = time.monotonic()
+
+    async def _lend(self, caller: Caller, hello: channel.Hello, lease: channel.Lease) -> channel.Leased:
+        """Lend of the tenant's quota; a store that is away lends nothing, and says when to ask again."""
+        tenant, _ = ids.parse_agent_id(caller.agent_id)
+        try:
+            return await lending.lend(
+                self._store, self._grants.in_force(), tenant=tenant, holder=hello.chain, lease=lease
+            )
+        except errors.Unavailable as unavailable:
+            return channel.Leased(refused=unavailable.message, retry_after_ms=unavailable.retry_after_ms or 1000)
 
     async def _heard(self, socket: WebSocket) -> channel.Up:
         try:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from aion.api import auditchain, channel, event
+from aion.kernel.quotas import Amounts
 from aion.kernel.store import Draft
 
 _encode = msgspec.json.Encoder().encode
@@ -36,6 +37,7 @@ def of_audit(text: bytes | msgspec.Raw, *, chain: str) -> Draft:
         record.audit_id,
         prev="" if first else record.prev,
         digest=auditchain.digest(line),
+        used=Amounts(record.micro_usd, record.tokens_in + record.tokens_out),
     )
 
 

@@ -5,6 +5,7 @@ It must never answer before the record of the call is in the store.
 """
 
 import secrets
+from collections.abc import Callable
 
 import structlog
 
@@ -20,6 +21,8 @@ from aion.kernel.residents import Residents
 from aion.kernel.tenantkeys import Ring, TenantKeys
 from aion.syscalls import call as calls
 from aion.syscalls import rights, router
+from aion.syscalls.budgets import Ledger
+from aion.syscalls.purse import Purse
 from aion.syscalls.toolchannels import ToolChannels
 from aion.syscalls.toollink import Ask
 
@@ -36,16 +39,18 @@ _log = structlog.get_logger()
 class Door:
     """The router's door: standings of agents that were let in, by id. An agent's account outlives its grants."""
 
-    def __init__(self) -> None:
+    def __init__(self, purse: Callable[[grants.Grant], Purse]) -> None:
+        self._purse = purse
         self._standings: dict[str, calls.Standing] = {}
 
     def admit(self, granted: grants.Grant) -> None:
         """Let an agent in with these rights."""
         known = self._standings.pop(granted.agent_id, None)
         if known is None:
-            known = calls.Standing(rights.of(granted))
+            known = calls.Standing(rights.of(granted), Ledger(purse=self._purse(granted)))
         elif known.rights.grant != granted:
             known.rights = rights.of(granted)
+            self._purse(granted)
         self._standings[granted.agent_id] = known  # at the end: the one heard last is forgotten last
         if len(self._standings) > STANDINGS:
             del self._standings[next(iter(self._standings))]

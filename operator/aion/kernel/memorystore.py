@@ -12,6 +12,7 @@ from itertools import islice
 
 from aion.api import auditchain, errors
 from aion.kernel import chains
+from aion.kernel.quotas import Amounts, Limits, Loan, Quota
 from aion.kernel.store import AUDIT_KEPT, EVENTS_KEPT, Bounds, ChainHead, Draft, Recorded, Row, Sighting
 
 NONCES_KEPT = 100_000
@@ -40,6 +41,7 @@ class MemoryStore:
         """Chain -> tenant."""
         self._holders: dict[str, str] = {}
         """Who holds a journal -> its newest chain."""
+        self._quotas: dict[str, Quota] = {}
         self._nonces: dict[str, float] = {}
         self._nonces_kept = nonces_kept
         self._seen: dict[str, tuple[float, Sighting]] = {}
@@ -75,13 +77,13 @@ class MemoryStore:
                     other = self._holders.get(auditchain.holder(source), source) != source
                     for what in chains.follows(head, n=draft.n, prev=draft.prev, restarted=other):
                         tell(what, draft.n)
-                self._keep(draft)
+                self._keep(draft, source)
                 head, fresh = chains.Head(draft.n, draft.digest), fresh + 1
             elif broken is not None and draft.audit_id not in self._by_id:
                 if not forked:
                     tell("forked", draft.n)
                     forked = True
-                self._keep(draft)
+                self._keep(draft, source)
                 fresh += 1
         self._heads[source] = head
         if broken is not None and (fresh or breaks):
@@ -150,8 +152,19 @@ class MemoryStore:
         """Drop an agent."""
         self._seen.pop(agent_id, None)
 
-    def _keep(self, draft: Draft) -> None:
+    async def lend(
+        self, tenant: str, holder: str, *, held: Amounts, want: Amounts, limits: Limits, ttl_s: float
+    ) -> Loan:
+        """Lend of a tenant's quota."""
+        return self._quota(tenant).lend(holder, held, want, limits, now=self._clock(), ttl_s=ttl_s)
+
+    def _quota(self, tenant: str) -> Quota:
+        return self._quotas.setdefault(tenant, Quota())
+
+    def _keep(self, draft: Draft, holder: str) -> None:
         row = self._append(draft)
+        if any(draft.used):
+            self._quota(draft.tenant).charge(holder, draft.used, now=self._clock())
         if draft.audit_id:
             self._audit.append(row)
             self._by_id[draft.audit_id] = row

@@ -16,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from aion.api import auditchain, errors
+from aion.kernel.quotas import RETURNING_MS, SLICE, Amounts, Limits, Loan
 from aion.kernel.store import AUDIT_KEPT, AUDIT_MEMORY_S, EVENTS_KEPT, Bounds, ChainHead, Draft, Recorded, Row, Sighting
 
 COUNTER = "aion:seq"
@@ -25,6 +26,8 @@ AUDIT_IDS = "aion:audit:ids"
 AUDIT_CHAINS = "aion:audit:chains"
 JOURNAL = "aion:audit:journal:"
 HOLDER = "aion:audit:holder:"
+QUOTA = "aion:quota:"
+LEASES = ":leases"
 NONCE = "aion:nonce:"
 AGENT = "aion:agent:"
 AGENTS = "aion:agents"
@@ -59,7 +62,9 @@ class RedisStore:
         self._reader = Redis.from_url(url, socket_timeout=LONGEST_READ_S + ANSWER_S, **options)
         self._now_ms = now_ms
         self._kept = (events_kept, audit_kept)
-        self._append = self._redis.register_script(resources.files("aion.kernel").joinpath("append.lua").read_text())
+        scripts = resources.files("aion.kernel")
+        self._append = self._redis.register_script(scripts.joinpath("append.lua").read_text())
+        self._lend = self._redis.register_script(scripts.joinpath("lend.lua").read_text())
 
     async def ping(self) -> None:
         """Return when Redis answers."""
@@ -110,6 +115,26 @@ class RedisStore:
                 return None
             found = await self._redis.xrange(AUDIT, f"{int(score)}-0", f"{int(score)}-0")
         return _row(cast("list[Entry]", found)[0]) if found else None
+
+    async def lend(
+        self, tenant: str, holder: str, *, held: Amounts, want: Amounts, limits: Limits, ttl_s: float
+    ) -> Loan:
+        """Lend of a tenant's quota in one round trip."""
+        bounds = [-1 if limit is None else limit for limit in limits]
+        args: list[str | int] = [
+            self._now_ms(),
+            holder,
+            *held,
+            *want,
+            *bounds,
+            round(ttl_s * 1000),
+            SLICE,
+            RETURNING_MS,
+        ]
+        async with _failing_closed():
+            answer = cast("list[bytes]", await self._lend(keys=[QUOTA + tenant, QUOTA + tenant + LEASES], args=args))
+        usd, tokens, used_usd, used_tokens, retry = (int(each) for each in answer)
+        return Loan(Amounts(usd, tokens), Amounts(used_usd, used_tokens), retry)
 
     async def audit(self, after: int, *, limit: int) -> list[Row]:
         """Return a page of the audit's own stream."""
@@ -175,7 +200,16 @@ class RedisStore:
         told = (broken.tenant, broken.body) if broken else ("", b"")
         args: list[bytes | str | int] = [*self._kept, AUDIT_MEMORY_S, self._now_ms(), source, *told]
         for draft in drafts:
-            args += (draft.topic, draft.tenant, draft.body, draft.n, draft.audit_id, draft.prev, draft.digest)
+            args += (
+                draft.topic,
+                draft.tenant,
+                draft.body,
+                draft.n,
+                draft.audit_id,
+                draft.prev,
+                draft.digest,
+                *draft.used,
+            )
         async with _failing_closed():
             return cast(
                 "list[bytes]", await self._append(keys=[COUNTER, EVENTS, AUDIT, AUDIT_IDS, *journal], args=args)

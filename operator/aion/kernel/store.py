@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from aion.kernel.quotas import NOTHING, Amounts, Limits, Loan
+
 EVENTS_KEPT = 50_000
 """Events kept for `since=`: at 500 events/s the last 100 s, at an idle cluster's 1/s the last 14 hours."""
 
@@ -42,6 +44,8 @@ class Draft:
     audit_id: str = ""
     prev: str = ""
     digest: str = ""
+    used: Amounts = NOTHING
+    """What it charges to its tenant's quota."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +147,11 @@ class Store(Protocol):
 
     async def find_audit(self, audit_id: str) -> Row | None:
         """Return the record of one syscall, if it is still kept."""
+
+    async def lend(
+        self, tenant: str, holder: str, *, held: Amounts, want: Amounts, limits: Limits, ttl_s: float
+    ) -> Loan:
+        """Lend of a tenant's quota, as `quotas` has it; what records use is charged when they are kept."""
 
     async def audit(self, after: int, *, limit: int) -> list[Row]:
         """Return up to `limit` audit records and breaks after a number, oldest first."""

@@ -1,7 +1,8 @@
 """The router that gateway and kernel share: identify, admit, dispatch, settle, audit; one module a syscall.
 
 `router` the path of every call · `call` what travels along it · `stream` an answer that comes piece by piece · `rights`
-a grant made ready to be looked up · `policies` the decisions every call meets · `budgets` money · `schemas` params ·
+a grant made ready to be looked up · `policies` the decisions every call meets · `budgets` money and tokens (`purse` what the
+tenant has lent of both) · `schemas` params ·
 `egress` where net.fetch may go · `tool_invoke`, `net_fetch` the syscalls (`fetchplan` judges a fetch, `fetching` goes
 out) · `toolchannels`, `toollink` the connections to tool runners · `websocket` what they and the gateway's channel run on
 (`wsupgrade`, `wsframes` its bytes) · `testing` fakes, typed and shipped.

@@ -14,7 +14,7 @@ from typing import Protocol
 import msgspec
 
 from aion.api.syscall import Context, Engine
-from aion.syscalls.budgets import Ledger
+from aion.syscalls.budgets import Claim, Ledger
 from aion.syscalls.rights import NO_RIGHTS, Rights
 from aion.syscalls.stream import Pieces
 
@@ -96,8 +96,10 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     """The dialect in which it would take the pieces as a backend sends them; empty: in none."""
     worst: int = 0
     """What it may cost at most, where a handler knows that only by the params; noted when it is admitted."""
-    reserved: int = 0
-    """Micro-USD that are set aside for it until it is over."""
+    reserved: Claim = Claim()
+    """What is set aside for it until it is over."""
+    tokens_max: int = 0
+    """Tokens that it may use at most, as its handler says when it admits."""
     subject: str = ""
     idempotent: bool = False
     """Whether doing it twice does no more than doing it once, as its handler says when it admits. What is not, is in the

@@ -18,6 +18,7 @@ import msgspec
 
 from aion.api import auditchain, channel, errors, ids, syscall
 from aion.syscalls import policies, records
+from aion.syscalls.budgets import Claim
 from aion.syscalls.call import Call, Caller, Standing, Work, nobody
 from aion.syscalls.handler import Handler
 from aion.syscalls.stream import Pieces, Stream
@@ -300,9 +301,10 @@ class Router:
         handler = handler or self._handlers[call.name]
         work = handler.admit(call)
         self._audit.check(harmless=call.idempotent)
-        worst = handler.worst_case(call)
-        if worst:
-            _reserve(call, worst)
+        worst = Claim(handler.worst_case(call), call.tokens_max)
+        if worst.micro_usd or worst.tokens:
+            await self._funded(call, worst)
+            self._reserve(call, worst)  # no await since the money was there
         goes_on = False
         try:
             result = await self._timed(call, work)
@@ -314,7 +316,7 @@ class Router:
             return result
         finally:
             if not goes_on:
-                _settle(call)
+                self._settle(call)
 
     async def _timed(self, call: Call, work: Work) -> bytes | Pieces:
         left = call.deadline - self._clock.monotonic()
@@ -328,8 +330,32 @@ class Router:
     def _over(self, call: Call, error: errors.SyscallError | None) -> syscall.Usage:
         """End a stream: give back its seat, charge what it took, and record it; raises Unavailable where it cannot."""
         call.standing.inflight -= 1
-        _settle(call)
+        self._settle(call)
         return self._close(call, error)
+
+    async def _funded(self, call: Call, worst: Claim) -> None:
+        """Wait until the tenant's quota has lent enough, if it must be asked at all."""
+        purse = call.standing.ledger.purse
+        if purse is not None and not purse.covers(*worst):
+            await purse.filled(*worst, within_s=call.deadline - self._clock.monotonic())
+
+    def _reserve(self, call: Call, worst: Claim) -> None:
+        """Set aside what it may take: within agent, task and tenant, and what the outermost call may cost with all in it."""
+        grant, outermost = call.rights.grant, _outermost(call)
+        most = _tightest(grant.call_micro_usd, outermost.usd_max)
+        left = None if most is None else max(0, most - outermost.bought)
+        call.standing.ledger.reserve(
+            worst, grant, call_max=left, task=call.context.task_id, now=self._clock.monotonic()
+        )
+        outermost.bought += worst.micro_usd
+        call.reserved = worst
+
+    def _settle(self, call: Call) -> None:
+        """Charge what it took, once its work is over."""
+        used = Claim(call.micro_usd, call.tokens_in + call.tokens_out)
+        call.standing.ledger.settle(call.reserved, used, task=call.context.task_id, now=self._clock.monotonic())
+        if call.reserved.micro_usd:
+            _outermost(call).bought += call.micro_usd - call.reserved.micro_usd
 
     def _refuse(self, call: Call, error: errors.SyscallError) -> Reply:
         try:
@@ -355,7 +381,8 @@ class Router:
             parent, failed=error is not None, ratio=call.rights.grant.trace_ratio, toss=self._clock.toss
         ):
             self._spans.record(records.span(record, call.started_ns, parent, error))
-        urgent = error is not None or call.micro_usd > 0 or not call.idempotent
+        spent = call.micro_usd > 0 or call.tokens_in > 0 or call.tokens_out > 0
+        urgent = error is not None or spent or not call.idempotent
         try:
             self._audit.append(record, urgent=urgent, done=call.begun)
         except errors.Unavailable as unwritten:
@@ -415,22 +442,6 @@ def _late(call: Call) -> errors.TimedOut:
         f"{call.name} {call.subject} was not done within {given:.0f} ms, {call.slowest}",
         details={"timeout_ms": round(given), "limit": call.slowest},
     )
-
-
-def _reserve(call: Call, worst: int) -> None:
-    """Set money aside: within the agent's account, and within what the outermost call may cost with all its nested ones."""
-    grant, outermost = call.rights.grant, _outermost(call)
-    most = _tightest(grant.call_micro_usd, outermost.usd_max)
-    left = None if most is None else max(0, most - outermost.bought)
-    call.standing.ledger.reserve(worst, agent_max=grant.budget_micro_usd, call_max=left)
-    outermost.bought += worst
-    call.reserved = worst
-
-
-def _settle(call: Call) -> None:
-    call.standing.ledger.settle(call.reserved, call.micro_usd)
-    if call.reserved:
-        _outermost(call).bought += call.micro_usd - call.reserved
 
 
 def _outermost(call: Call) -> Call:

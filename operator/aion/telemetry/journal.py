@@ -7,9 +7,10 @@ and a crash of the node does not, synced or not. It must never drop a record to 
 refuses the next syscall, and what could do harm before what could not.
 
 Each record names the digest of the one before it (`aion.api.auditchain`). The header holds the digest of the last record
-that was acknowledged and forgotten, so the chain goes on where it was when the container restarts.
+that was acknowledged and forgotten, so the chain goes on where it was when the container restarts; and what was spent until
+then, so that a Pod's budget does not begin anew with its gateway.
 
-    header  {"journal":"aion.audit.v2","chain":"<Pod uid>@<ms>","acked":"00000000000000000042","head":"<hex>"}
+    header  {"journal":"aion.audit.v2","chain":"<Pod uid>@<ms>","acked":"0…42","spent":"0…17","head":"<hex>"}
     record  {"agent":…,"n":43,"prev":"<hex>",…}
     …
 
@@ -33,9 +34,10 @@ _RESERVE = 8  # an eighth on top, for denials and harmless calls: they go on whe
 _COMPACT_BYTES = 4 << 20  # acknowledged bytes that may lie about before the file is rewritten
 _RETRY_S = 1.0  # after a failed write, the next attempt
 _PROBE = b" " * 1024  # more than most records: where this fits, the next record does
+_MONEY = b'"micro_usd":'
 _CHUNK = 256 << 10  # of the file in memory at a time, when it is read or rewritten: the gateway is small
 
-_HEADER = '{{"journal":"aion.audit.v2","chain":"{}","acked":"{:020d}","head":"{:<64}"}}\n'
+_HEADER = '{{"journal":"aion.audit.v2","chain":"{}","acked":"{:020d}","spent":"{:020d}","head":"{:<64}"}}\n'
 _LONGEST_HEADER = 512
 
 Later = Callable[[float, Callable[[], None]], object]
@@ -46,11 +48,13 @@ class _Header(msgspec.Struct):
     journal: Literal["aion.audit.v2"]
     chain: str
     acked: str
+    spent: str
     head: str
 
 
 class _Numbered(msgspec.Struct):
     n: int
+    micro_usd: int = 0
 
 
 _read_header = msgspec.json.Decoder(_Header)
@@ -65,10 +69,11 @@ class Batch(NamedTuple):
 
 
 class _Sent(NamedTuple):
-    """A batch that waits for its acknowledgement: its last record's number and digest, and where it ends in the file."""
+    """A batch that waits for its acknowledgement: its last record, what was spent in it, where it ends in the file."""
 
     last: int
     digest: str
+    spent: int
     end: int
 
 
@@ -102,7 +107,10 @@ class Journal:
         self._sent: deque[_Sent] = deque()
         self._waiter: Callable[[], None] | None = None
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._acked_spent = 0
         self._chain, self._acked_n, self._acked_head, self._header_bytes = self._begin(genesis)
+        self.spent = self._acked_spent
+        """Micro-USD that its records tell of, from the first on, when it was opened."""
         self._last_n, self._head, self._acked_at, self._end = self._scan()
         self._sent_at = self._acked_at
 
@@ -235,7 +243,8 @@ class Journal:
         lines = chunk[: cut - 1].split(b"\n")
         last = _numbered.decode(lines[-1]).n
         self._sent_at += cut
-        self._sent.append(_Sent(last, auditchain.digest(lines[-1]), self._sent_at))
+        spent = sum(_numbered.decode(line).micro_usd for line in lines if _MONEY in line)
+        self._sent.append(_Sent(last, auditchain.digest(lines[-1]), spent, self._sent_at))
         return Batch(lines, last)
 
     def rewind(self) -> None:
@@ -247,7 +256,8 @@ class Journal:
         """Forget every batch that ends at or before record `upto`."""
         moved = False
         while self._sent and self._sent[0].last <= upto:
-            self._acked_n, self._acked_head, self._acked_at = self._sent.popleft()
+            self._acked_n, self._acked_head, spent, self._acked_at = self._sent.popleft()
+            self._acked_spent += spent
             moved = True
         if not moved:
             return
@@ -286,7 +296,7 @@ class Journal:
         self._sent = deque(each._replace(end=each.end - moved) for each in self._sent)
 
     def _header(self) -> bytes:
-        return _HEADER.format(self._chain, self._acked_n, self._acked_head).encode()
+        return _HEADER.format(self._chain, self._acked_n, self._acked_spent, self._acked_head).encode()
 
     def _begin(self, genesis: str) -> tuple[str, int, str, int]:
         """Read the header, or write one: (chain, last acked n, its digest, width of the header)."""
@@ -296,10 +306,11 @@ class Journal:
         except msgspec.DecodeError:
             found = None
         if found is None:  # a new file, or one whose first line was torn by a crash: no record was ever in it
-            made = _HEADER.format(genesis, 0, "").encode()
+            made = _HEADER.format(genesis, 0, 0, "").encode()
             os.ftruncate(self._fd, 0)
             self._write(made, 0)
             return genesis, 0, "", len(made)
+        self._acked_spent = int(found.spent)
         return found.chain, int(found.acked), found.head.strip(), len(first[0]) + 1
 
     def _scan(self) -> tuple[int, str, int, int]:
@@ -311,12 +322,13 @@ class Journal:
             for line in lines:
                 if not line.endswith(b"\n"):
                     break  # torn by a crash: its syscall was never answered, and the next write covers it
-                n = _numbered.decode(line).n
+                record = _numbered.decode(line)
                 at += len(line)
-                if n <= acked:
+                if record.n <= acked:
                     first_pending = at
                 else:
-                    last, newest = n, line
+                    last, newest = record.n, line
+                    self.spent += record.micro_usd
         os.ftruncate(self._fd, at)
         head = auditchain.digest(newest[:-1]) if newest else self._acked_head
         return last, head or self._chain, first_pending, at

@@ -25,13 +25,19 @@ GRANTS = st.builds(
     refused=st.dictionaries(TEXT, TEXT, max_size=2),
 )  # fmt: skip
 UP = st.one_of(
+    st.builds(channel.Lease, held_micro_usd=COUNT, held_tokens=COUNT, want_micro_usd=COUNT, want_tokens=COUNT),
     st.builds(channel.Hello, TEXT, TEXT, TEXT, TEXT),
     st.builds(channel.Heartbeat, COUNT, COUNT, st.builds(channel.Totals, syscalls=COUNT, micro_usd=COUNT)),
     st.builds(
         channel.Audit, st.lists(RECORDS.map(lambda record: msgspec.Raw(auditchain.canonical(record))), max_size=3)
     ),
 )
-DOWN = st.one_of(st.builds(channel.Granted, GRANTS), st.builds(channel.Revoked, TEXT), st.builds(channel.Ack, COUNT))
+DOWN = st.one_of(
+    st.builds(channel.Leased, micro_usd=COUNT, tokens=COUNT, refused=TEXT, retry_after_ms=COUNT),
+    st.builds(channel.Granted, GRANTS),
+    st.builds(channel.Revoked, TEXT),
+    st.builds(channel.Ack, COUNT),
+)
 CONTEXT = st.builds(toolcall.CallContext, agent_id=TEXT, tenant=TEXT, task_id=TEXT)
 TO_RUNNER = st.one_of(
     st.builds(toolcall.Invoke, COUNT, CONTEXT, COUNT, RAW),

@@ -144,11 +144,21 @@ def test_of_two_tools_that_are_called_alike_the_one_the_agent_may_call_is_grante
 
 
 def test_money_comes_from_the_spec_and_from_policy_and_each_bounds_its_own():
-    rules = bundle({"schema": policy.SCHEMA, "budgets": {"usd_max_per_call": "0.5"}})
+    budgets = {
+        "usd_max_per_call": "0.5",
+        "usd_max_per_task": "2",
+        "agent_usd_per_hour": "3",
+        "agent_tokens_per_minute": 40,
+        "usd_per_hour": "5",
+        "tokens_per_minute": 60,
+    }
+    rules = bundle({"schema": policy.SCHEMA, "budgets": budgets})
     got = granting.compile(agent({"policyOverrides": {"budget": {"usdMax": "0.10"}}}), [], rules, revision=1)
     assert (got.budget_micro_usd, got.call_micro_usd) == (100_000, 500_000)
+    assert (got.task_micro_usd, got.hour_micro_usd, got.minute_tokens) == (2_000_000, 3_000_000, 40)
+    assert (got.tenant_micro_usd, got.tenant_tokens) == (5_000_000, 60)
     free = granting.compile(agent(), [], bundle(), revision=1)
-    assert (free.budget_micro_usd, free.call_micro_usd) == (None, None)
+    assert {getattr(free, field) for field in free.__struct_fields__ if "micro" in field or "tokens" in field} == {None}
 
 
 def test_a_denial_names_the_rule_and_the_revision():

@@ -19,6 +19,7 @@ from aion.kernel.external import Door, TenantTools
 from aion.kernel.tenantkeys import FixedKeys
 from aion.syscalls import call as calls
 from aion.syscalls import testing as syscalls
+from aion.syscalls.purse import Purse
 from aion.syscalls.toollink import Ask
 from aion.toolrunner.app import App
 from aion.toolrunner.engine import Engine
@@ -254,7 +255,7 @@ async def test_a_stopping_kernel_lets_a_call_end_within_its_grace():
 
 
 def test_an_agents_account_outlives_its_grants():
-    door = Door()
+    door = Door(lambda granted: Purse(time.monotonic))
     door.admit(syscalls.granted(policy_revision=1))
     standing = door.standing(calls.Caller(syscalls.TENANT, syscalls.AGENT), "")
     standing.ledger.spent = 5
@@ -266,7 +267,7 @@ def test_an_agents_account_outlives_its_grants():
 
 def test_the_door_forgets_whom_it_heard_last_longest_ago(monkeypatch):
     monkeypatch.setattr(external, "STANDINGS", 2)
-    door = Door()
+    door = Door(lambda granted: Purse(time.monotonic))
     for name in ("a", "b", "a", "c"):
         door.admit(syscalls.granted(f"agent://tenant-a/{name}"))
     assert list(door._standings) == ["agent://tenant-a/a", "agent://tenant-a/c"]
@@ -276,7 +277,7 @@ def test_the_door_forgets_whom_it_heard_last_longest_ago(monkeypatch):
 @given(st.sampled_from(["tenant-a", "tenant-b"]), st.sampled_from(["", "agent://tenant-a/x", "agent://tenant-b/x"]),
        st.sampled_from(["", "agent://tenant-a/x", "agent://tenant-b/x", "rubbish"]))  # fmt: skip
 def test_nobody_is_ever_given_the_standing_of_another_tenants_agent(tenant, proved, named):
-    door = Door()
+    door = Door(lambda granted: Purse(time.monotonic))
     door.admit(syscalls.granted("agent://tenant-a/x"))
     door.admit(syscalls.granted("agent://tenant-b/x"))
     try:

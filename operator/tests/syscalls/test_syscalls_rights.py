@@ -6,6 +6,7 @@ from hypothesis import strategies as some
 
 from aion.api import errors, grant, syscall
 from aion.syscalls import rights
+from aion.syscalls.budgets import Claim
 from aion.syscalls.call import Call, Caller, Standing, nobody
 from aion.syscalls.policies import AllOf, HoldsCapabilities, MayCall
 from aion.syscalls.testing import AGENT, OpenDoor, Scripted, a_tool, granted
@@ -89,7 +90,7 @@ def test_a_tool_nobody_knows_is_answered_with_those_there_are():
 def test_a_new_grant_replaces_rights_and_keeps_the_account():
     door = OpenDoor(granted())
     before = door.standings[AGENT]
-    before.ledger.reserve(5, agent_max=None, call_max=None)
+    before.ledger.reserve(Claim(5), granted(), call_max=None, task="", now=0.0)
     after = door.grant(granted(syscalls=(), policy_revision=8))
     assert after is before
     assert (after.ledger.reserved, after.rights.grant.policy_revision) == (5, 8)

@@ -264,6 +264,33 @@ def test_the_chain_begins_with_its_name_and_goes_on_after_a_restart_whatever_was
     journal.close()
 
 
+def test_what_was_spent_is_known_after_a_restart_whatever_was_acknowledged(path, timers):
+    journal, spent = opened(path, timers), 0
+    for n in range(12):
+        place = journal.place()
+        record = channel.AuditRecord(
+            n=place.n,
+            prev=place.prev,
+            ts_ms=1,
+            audit_id="sc",
+            tenant="t",
+            agent="a",
+            syscall="s",
+            decision="allow",
+            micro_usd=n,
+        )
+        journal.append(record, urgent=True, done=True)
+        spent += n
+        if n % 3 == 1:
+            first = journal.batch(max_bytes=500)
+            journal.acknowledge(first.last)
+        if n % 2:
+            journal.close()
+            journal = opened(path, timers)
+            assert journal.spent == spent
+    journal.close()
+
+
 def test_a_crash_at_any_byte_of_the_last_record_loses_that_record_alone(path, timers):
     journal = opened(path, timers)
     for _ in range(3):
