@@ -53,7 +53,10 @@ class ModelGenerate:
         if request.stream and not call.streams:
             said = "an answer that streams cannot be given here: a tool's nested call, or an agent outside the cluster, asks without stream"
             raise errors.BadParams(said, details={"errors": [{"path": "/stream", "message": said}]})
-        call.worst = pricing.worst_cost([target.backend for target in targets], request)
+        backends = [target.backend for target in targets]
+        call.worst = pricing.worst_cost(backends, request)
+        if call.rights.counts_tokens:
+            call.tokens_max = pricing.worst_tokens(backends, request)
         return partial(self._work, call, request, targets)
 
     async def close(self) -> None:

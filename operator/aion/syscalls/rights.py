@@ -68,6 +68,11 @@ class Rights:
         return self.grant.agent_id
 
     @property
+    def counts_tokens(self) -> bool:
+        """Does any quota bound the tokens of a minute?"""
+        return self.grant.minute_tokens is not None or self.grant.tenant_tokens is not None
+
+    @property
     def tenant(self) -> str:
         """The agent's tenant."""
         return self.grant.tenant

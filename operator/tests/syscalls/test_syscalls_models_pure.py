@@ -73,6 +73,9 @@ def test_the_worst_is_that_of_the_dearest_backend_and_of_its_own_bound():
     dear = Backend(name="b", kind="openai", url="http://h", price_out=2_000_000, max_tokens=50)
     assert pricing.worst_cost([cheap, dear], asked(prompt="x", max_tokens=10)) == 20
     assert pricing.worst_cost([dear], asked(prompt="x")) == 100
+    assert pricing.worst_tokens([cheap, dear], asked(prompt="x", max_tokens=10)) == 10 + estimate.most(
+        asked(prompt="x")
+    )
     assert pricing.worst_cost([Backend(name="c", kind="ollama", url="http://h")], asked(prompt="x")) == 0
 
 

@@ -37,6 +37,11 @@ def worst_cost(backends: Sequence[Backend], request: Request) -> int:
     return max(cost(each, tokens_in=tokens_in, tokens_out=most_out(each, request)) for each in priced)
 
 
+def worst_tokens(backends: Sequence[Backend], request: Request) -> int:
+    """How many tokens the call may use at most, in and out, whichever of these answers."""
+    return estimate.most(request) + max((most_out(each, request) for each in backends), default=0)
+
+
 def unseen(backend: Backend, request: Request) -> Usage:
     """What counts of a whole answer that nobody could read, or waited for: it may have been made to its end."""
     return Usage(tokens_in=estimate.usual(request), tokens_out=most_out(backend, request), estimated=True)
