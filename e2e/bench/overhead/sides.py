@@ -84,7 +84,7 @@ class Audit:
 async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
     """Bring up everything; it ends with the context."""
     load = golang.binary(LOAD, name="load")
-    launch, gateway_python, python = _launch(), _gateway_environment(), _fastapi_environment()
+    launch, gateway_python, python = launcher(), gateway_environment(), _fastapi_environment()
     logs = golang.cache() / "log"
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aion-bench-")))
@@ -117,7 +117,7 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
                 Side("reverse proxy", f"tcp:{at}", proxy),
                 Side("fastapi", f"tcp:{there}", fastapi),
             ]
-            await _hello(kernel, gateway)
+            await said_hello(kernel, gateway)
             stage.boot_ms = (time.monotonic() - began) * 1000
             await asyncio.sleep(0.2)  # the grant is on its way
             yield stage
@@ -135,7 +135,7 @@ def _gateway(
         "AION_AGENT_ID": syscall.AGENT, "AION_KERNEL_URL": kernel_url, "AION_POD_NAME": "bench-1", "AION_POD_UID": "uid-bench", "AION_AGENT_UID": str(os.getuid()),
         "AION_TOKEN_FILE": f"{folder}/token", "AION_KEYS_DIR": f"{folder}/keys", "AION_JOURNAL": f"{folder}/audit.journal", "AION_GRACE_S": "1",
     }  # fmt: skip
-    tcp, pod = _free_ports(len(_PORTS))
+    tcp, pod = free_ports(len(_PORTS))
     listen = (f"unix={folder}/gw.sock", f"tcp=127.0.0.1:{tcp}", f"pod=127.0.0.1:{pod}")
     launch, python = programs
     argv = [launch, *(word for each in listen for word in ("--listen", each)), "--", python, "-m", "aion.gateway"]
@@ -145,7 +145,8 @@ def _gateway(
         yield process, f"127.0.0.1:{tcp}"
 
 
-async def _hello(kernel: FakeKernel, gateway: Process) -> None:
+async def said_hello(kernel: FakeKernel, gateway: Process) -> None:
+    """Wait until the gateway has spoken to its kernel; raises Failed."""
     deadline = time.monotonic() + _SETTLE_S
     while not kernel.hellos:
         if not gateway.alive() or time.monotonic() > deadline:
@@ -153,7 +154,8 @@ async def _hello(kernel: FakeKernel, gateway: Process) -> None:
         await asyncio.sleep(0.002)
 
 
-def _launch() -> Path:
+def launcher() -> Path:
+    """aion-launch, built once."""
     out = golang.cache().parent / "launch"
     run.logged(
         ["make", "--silent", "-C", LAUNCH, f"OUT={out}"],
@@ -163,7 +165,7 @@ def _launch() -> Path:
     return out / "aion-launch"
 
 
-def _gateway_environment() -> Path:
+def gateway_environment() -> Path:
     """The interpreter of an environment that holds what the gateway's image holds, compiled beforehand as there.
 
     The developers' own would not do: structlog, for one, loads rich where it finds it, and compiling leaves its memory behind.
@@ -194,7 +196,8 @@ def _sync(*words: str | Path, log: str, **env: str) -> None:
     run.logged(argv, golang.cache() / f"log/{log}.log", env=env, remedy="PyPI cannot be reached")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that were free a moment ago."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in held]
     for each in held:
