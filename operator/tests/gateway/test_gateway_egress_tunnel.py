@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import ssl
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from egress_stage import NAME, Streams, echo, here, host, proxy, read, resolving
 
 from aion.api import errors
 from aion.api.grant import FetchRule, Limits
+from aion.gateway.peers import Known
 from aion.gateway.proxy import answering, face, relay, tunnel
 from aion.syscalls import egress
 
@@ -153,18 +155,19 @@ def clients_tls() -> ssl.SSLContext:
     return context
 
 
+async def one_line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError):
+        writer.write(await reader.readline())
+        await writer.drain()
+        writer.close()
+
+
 @contextlib.asynccontextmanager
-async def tls_host():
+async def tls_host(serve=one_line):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(Path(__file__).with_name("egress_host.pem"))
 
-    async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            writer.write(await reader.readline())
-            await writer.drain()
-            writer.close()
-
-    server = await asyncio.start_server(hello, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:
@@ -399,12 +402,13 @@ async def test_a_slow_reader_is_waited_for_and_nothing_piles_up(tmp_path: Path):
 
 
 async def test_a_client_that_vanishes_ends_the_other_side_and_so_does_a_host(tmp_path: Path):
-    ended = asyncio.Event()
+    ended, over = asyncio.Event(), asyncio.Event()
 
     async def waits(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(1)
         await reader.read()
         ended.set()
+        await over.wait()  # an end that is not answered by one
 
     async def resets(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(1)
@@ -416,13 +420,43 @@ async def test_a_client_that_vanishes_ends_the_other_side_and_so_does_a_host(tmp
         await writer.drain()
         writer.close()
         await asyncio.wait_for(ended.wait(), 3)
-        assert (await stage.record()).decision == "allow"
+        async with asyncio.timeout(face.SWEEP_S / 2):
+            assert (await stage.record()).decision == "allow"
+        over.set()
         _, (reader, writer) = await stage.connect(NAME, other)
         writer.write(b"x")
         assert await asyncio.wait_for(reader.read(), 3) == b""
         writer.close()
         assert (await stage.records(2))[1].code in ("E_UPSTREAM", "")
         assert stage.face.tunnels == 0
+
+
+async def test_an_unmodified_program_goes_through_by_its_proxy_variables_alone(tmp_path: Path):
+    listening = socket.create_server(("127.0.0.1", 0))
+    program = (
+        "import ssl, sys, urllib.request as r; ssl._create_default_https_context = ssl._create_unverified_context\n"
+        "print(*(r.urlopen(url, timeout=5).read().decode() for url in sys.argv[1:]))"
+    )
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    async with host(answers) as plain, tls_host(answers) as tls:
+        async with proxy(tmp_path, here(plain), here(tls, plain=False)) as stage:
+            await stage.face.listen(listening, peers=Known(frozenset()))
+            at = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            urls = (f"http://{NAME}:{plain}/", f"https://{NAME}:{tls}/")
+            variables = {"http_proxy": at, "https_proxy": at, "no_proxy": "", "PATH": "/usr/bin"}
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", program, *urls, env=variables, stdout=asyncio.subprocess.PIPE
+            )
+            said, _ = await asyncio.wait_for(process.communicate(), 20)
+            records = await stage.records(2)
+    assert said.decode() == "ok ok\n"
+    assert sorted(record.engine for record in records) == ["tunnel/connect", "tunnel/http"]
 
 
 async def open_tunnel(stage, port: int) -> Streams:
@@ -509,8 +543,6 @@ async def test_what_is_under_way_when_the_gateway_stops_is_cut_after_its_time_an
 
 
 async def test_a_stranger_gets_one_refusal_and_nothing_else(tmp_path: Path):
-    from aion.gateway.peers import Known
-
     async with proxy(tmp_path, FetchRule("*"), resolve=never) as stage:
         listening = socket.socket(socket.AF_UNIX)
         listening.bind(str(tmp_path / "other.sock"))
