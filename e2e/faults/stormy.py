@@ -1,14 +1,16 @@
-"""A proxy before the real API server that refuses writes on command, as a server in a storm does, or lets its watches fall silent.
+"""A proxy before the real API server that refuses writes on command, as a server in a storm does, and lets its watches fall silent, or behind.
 
-Apart from the world because only storms need it. It passes everything else through, watches and all, and the election's Lease too: what a storm does to
+It also notes every write, with the server's word on it. Apart from the world because only storms need it. It passes everything else through, watches and all, and the election's Lease too: what a storm does to
 that is the priority levels' business in a real server, which keep leader election apart. It must never answer in the server's place but by a refusal.
 """
 
 import asyncio
 import itertools
+import json
 import ssl
 import threading
 import time
+from typing import NamedTuple
 
 import aiohttp
 import yaml
@@ -17,12 +19,23 @@ from aiohttp import web
 _HOP = {"transfer-encoding", "content-length", "connection", "host"}
 
 
+class Sent(NamedTuple):
+    """A write that went through."""
+
+    method: str
+    path: str
+    body: dict
+    status: int
+
+
 class Storm:
     """Serves plain HTTP in a thread of its own while the block lasts; `kubeconfig` leads there."""
 
     def __init__(self, server, kubeconfig, folder):
         self.refused = []
         self.deaf = False
+        self.lag = 0.0  # seconds by which every watch is late
+        self.sent = []
         self.kubeconfig = folder / "storm.kubeconfig"
         self._config = yaml.safe_load(kubeconfig.read_text())
         self._server = server
@@ -92,13 +105,38 @@ class Storm:
             return web.json_response(body, status=status, headers=headers)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP}
         url = self._server.url + str(request.rel_url)
-        async with out.request(request.method, url, headers=headers, data=await request.read() or None) as answer:
+        body = await request.read()
+        async with out.request(request.method, url, headers=headers, data=body or None) as answer:
+            if writes:
+                self.sent.append(Sent(request.method, request.path, json.loads(body or b"{}"), answer.status))
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP}
             told = web.StreamResponse(status=answer.status, headers=kept)
             await told.prepare(request)
-            async for chunk in answer.content.iter_any():
-                if self.deaf and "watch" in request.query:
+            watched = "watch" in request.query
+            async for chunk in self._later(answer.content) if watched else answer.content.iter_any():
+                if self.deaf and watched:
                     await self._over.wait()  # the connection stays open, and nothing ever comes again
                 await told.write(chunk)
             await told.write_eof()
             return told
+
+    async def _later(self, content):
+        """What a stream says, each part as late as the lag was when it was said."""
+        parts = asyncio.Queue()
+
+        async def read():
+            async for chunk in content.iter_any():
+                parts.put_nowait((self._loop.time() + self.lag, chunk))
+            parts.put_nowait((0, None))
+
+        reading = asyncio.create_task(read())
+        try:
+            while True:
+                due, chunk = await parts.get()
+                if chunk is None:
+                    await reading
+                    return
+                await asyncio.sleep(max(0.0, due - self._loop.time()))
+                yield chunk
+        finally:
+            reading.cancel()
