@@ -127,7 +127,8 @@ def starting(pod: PodView, *, config_map: str, now: datetime) -> tuple[Finding, 
     ordinary = Finding(conditions.STARTING, f"Pod {pod.name} starts on node {pod.node}.")
     slow, patience = _slow(pod, config_map=config_map)
     waited = (now - when(placed.since)).total_seconds() if placed.since else patience
-    return (slow, None) if waited >= patience else (ordinary, patience - waited)
+    # A clock that runs behind the server's makes the wait negative: it must not put off the next look by as much.
+    return (slow, None) if waited >= patience else (ordinary, min(patience - waited, patience))
 
 
 def _slow(pod: PodView, *, config_map: str) -> tuple[Finding, float]:

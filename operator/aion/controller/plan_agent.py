@@ -161,7 +161,8 @@ def _pause(pod: PodView, failures: int, *, now: datetime) -> float | None:
         return None
     pause = min(FIRST_PAUSE_S * 2.0 ** min(failures, 16), LAST_PAUSE_S)
     left = pause - (now - diagnosis.when(pod.created)).total_seconds()
-    return left if left > 0 else None
+    # A clock that runs behind the server's puts the next look off no longer than that.
+    return min(left, pause) if left > 0 else None
 
 
 def _whereabouts(pod: PodView | None) -> dict[str, str]:
