@@ -29,14 +29,17 @@ class Sealed:
     asked: list[str]
     gateway: subprocess.Popen[str]
 
+    def environment(self, folder: Path, *, preload: bool = True) -> dict[str, str]:
+        """What an agent's program finds, with the gateway's sockets in `folder`."""
+        env = {"AION_EGRESS_SOCKET": f"{folder}/egress.sock", "AION_GATEWAY_SOCKET": f"{folder}/gw.sock"}
+        env |= {"LD_PRELOAD": f"{self.built}/libaion-net.so"} if preload else {}
+        return {"PATH": os.environ["PATH"], "HOME": str(folder), **env}
+
     def run(self, *argv: object, preload: bool = True, **env: str) -> subprocess.CompletedProcess[str]:
         """Run a program to its end, as an agent's container would."""
-        env |= {"AION_EGRESS_SOCKET": f"{self.folder}/egress.sock", "AION_GATEWAY_SOCKET": f"{self.folder}/gw.sock"}
-        env |= {"LD_PRELOAD": f"{self.built}/libaion-net.so"} if preload else {}
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **env}
         return subprocess.run(
             [str(a) for a in (self.built / "seal", *argv)],
-            env=env,
+            env=self.environment(self.folder, preload=preload) | env,
             check=False,
             capture_output=True,
             text=True,

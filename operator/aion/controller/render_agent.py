@@ -31,8 +31,8 @@ _LISTENS = (
     "proxy=127.0.0.1:3128",
     f"pod=0.0.0.0:{POD_PORT}",
 )
-"""HTTP_PROXY is not set to the proxy: an agent has no IP socket to reach 3128 by. Its preloaded library asks egress.sock; the
-TCP twin is for what a podTemplate gives sockets to."""
+"""HTTP_PROXY is not set to the proxy: the agent's preloaded library asks egress.sock for whatever opens TCP, and takes 3128 of
+loopback for that socket too, should an agent's own variables name it."""
 
 _GATEWAY_ROOM = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "192Mi"}}
 

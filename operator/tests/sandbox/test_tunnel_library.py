@@ -6,7 +6,7 @@ import pytest
 
 from tunnel_fixture import Sealed
 
-PROMISES = 32
+PROMISES = 33
 
 
 @pytest.mark.parametrize("by", ["net-check", "net-check-musl", "net-check-sanitized"])

@@ -1,5 +1,5 @@
-/* connect(): to the gateway for what is outside, by CONNECT; to its own socket for 127.0.0.1:8010; to a listener of this
- * container for another port of loopback. Every other address family is the kernel's, as it was. */
+/* connect(): to the gateway for what is outside, by CONNECT; to its own sockets for 127.0.0.1:8010 and :3128; to a listener of
+ * this container for another port of loopback. Every other address family is the kernel's, as it was. */
 #include "net.h"
 #include "sys.h"
 
@@ -33,6 +33,11 @@ static struct sockaddr_un socket_named_by(const char *variable, const char *othe
 	return at;
 }
 
+static struct sockaddr_un egress_socket(void)
+{
+	return socket_named_by("AION_EGRESS_SOCKET", "/run/aion/egress.sock");
+}
+
 /* A new socket under the same number: a unix socket can neither be bound nor connected twice. */
 static int renew(int fd)
 {
@@ -58,7 +63,7 @@ static int is_alive(int fd)
 
 static int through_the_gateway(int fd, const struct place *to)
 {
-	struct sockaddr_un egress = socket_named_by("AION_EGRESS_SOCKET", "/run/aion/egress.sock");
+	struct sockaddr_un egress = egress_socket();
 	struct answer answer = { 0 };
 	/* Before the question, so that no other thread ever sees the socket as connected when it is not. */
 	struct waiter *w = waiting_claim(fd);
@@ -118,8 +123,14 @@ int reach(int fd, const struct sockaddr *to, socklen_t len)
 	badge_wear(fd, BADGE_CLIENT, &place); /* without it all works but getpeername */
 	if (!place_is_loopback(&place))
 		return through_the_gateway(fd, &place);
-	struct sockaddr_un at = socket_named_by("AION_GATEWAY_SOCKET", "/run/aion/gw.sock");
-	socklen_t size = place.port == GATEWAY_PORT ? sizeof at : badge_listener(place.port, &at);
+	struct sockaddr_un at;
+	socklen_t size = sizeof at;
+	if (place.port == GATEWAY_PORT)
+		at = socket_named_by("AION_GATEWAY_SOCKET", "/run/aion/gw.sock");
+	else if (place.port == PROXY_PORT)
+		at = egress_socket();
+	else
+		size = badge_listener(place.port, &at);
 	int err = to_path(fd, &at, size);
 	return err ? failed(err == ENOENT || err == EACCES ? ECONNREFUSED : err) : 0;
 }

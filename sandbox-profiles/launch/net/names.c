@@ -6,6 +6,7 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 enum { SLOTS = 1 << 17, MOST = 1 << 16, TEXT = 4 << 20 /* 64 bytes a name */, MOVES = 64 };
 
@@ -47,8 +48,12 @@ int names_clean(const char *name, char clean[MAX_NAME + 1])
 
 int names_is_local(const char *clean)
 {
+	struct utsname here;
+	char own[MAX_NAME + 1];
 	size_t n = strlen(clean);
-	return !strcmp(clean, "localhost") || (n > 10 && !strcmp(clean + n - 10, ".localhost")) || !strcmp(clean, "ip6-localhost");
+	if (!strcmp(clean, "localhost") || (n > 10 && !strcmp(clean + n - 10, ".localhost")) || !strcmp(clean, "ip6-localhost"))
+		return 1;
+	return !uname(&here) && names_clean(here.nodename, own) && !strcmp(clean, own); /* programs ask where to listen */
 }
 
 int names_is_ours(uint32_t address)

@@ -24,7 +24,8 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-enum { GATEWAY_PORT = 8010 /* of loopback: the gateway's own socket, without CONNECT */, MAX_NAME = 253 };
+/* Ports of loopback that are the gateway's own sockets, without a CONNECT of ours: syscalls, and the proxy for what asks it. */
+enum { GATEWAY_PORT = 8010, PROXY_PORT = 3128, MAX_NAME = 253 };
 
 /* place.c: an endpoint of IP, an IPv4 address in the first four bytes; what is mapped into IPv6 is IPv4 here. */
 struct place {
@@ -40,7 +41,7 @@ struct place place_loopback(int six, uint16_t port);
 
 /* names.c: each host's name has an address of a reserved range, the same in every process. */
 int names_clean(const char *name, char clean[MAX_NAME + 1]); /* lower case, no dot at the end; 0 where it is no host's name */
-int names_is_local(const char *clean);                       /* localhost */
+int names_is_local(const char *clean);                       /* localhost, or this machine's own name */
 int names_address(const char *clean, uint32_t *address);     /* 0, or -1 where the table is full */
 const char *names_of(uint32_t address);
 int names_is_ours(uint32_t address);

@@ -45,7 +45,7 @@ EXPORT int bind(int fd, const struct sockaddr *at, socklen_t len)
 		return 0; /* an own port means nothing where only a name server's answers arrive */
 	if (!place_is_loopback(&place))
 		return failed(EADDRNOTAVAIL);
-	if (place.port == GATEWAY_PORT)
+	if (place.port == GATEWAY_PORT || place.port == PROXY_PORT)
 		return failed(EADDRINUSE);
 	return place.port ? badge_wear(fd, BADGE_LISTENER, &place) : wear_any_port(fd);
 }

@@ -42,6 +42,13 @@ static void addresses_are_given_and_read_back(void)
 	freeaddrinfo(found);
 }
 
+static void this_machines_own_name_is_loopback(void)
+{
+	char own[256], text[64];
+	MUST(gethostname(own, sizeof own) == 0);
+	MUST(look(own, "80", AF_INET, 0, text) == 0 && !strcmp(text, "127.0.0.1 80"));
+}
+
 static void what_is_no_name_is_refused(void)
 {
 	static const char *const bad[] = { "", ".", "a..b", "-a.test", "a b.test", "a\r\nHost: x.test", "a.test:80", "a/b", "user@a.test", "\xc3\xa9.test" };
@@ -160,6 +167,7 @@ static void many_names_have_an_end(void)
 
 const struct test name_tests[] = {
 	TEST(addresses_are_given_and_read_back),
+	TEST(this_machines_own_name_is_loopback),
 	TEST(what_is_no_name_is_refused),
 	TEST(the_old_functions_answer_too),
 	TEST(a_name_server_answers_over_udp),
