@@ -7,17 +7,14 @@ nobody pays for an answer that nobody reads. It must never read a body by itself
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from urllib.parse import urlsplit
 
 from aion.api import errors
-from aion.dialects.wire import Answer, Face, Request
+from aion.dialects import streaming
+from aion.dialects.wire import Answer, Face, Message, Receive, Request, Send, Streamed
 from aion.syscalls.call import Caller
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 Read = Callable[[Receive], Awaitable[bytes]]
 """Reads a body as far as it may; raises SyscallError."""
 
@@ -49,20 +46,19 @@ async def serve(face: Face, scope: Message, receive: Receive, send: Send, *, cal
     except errors.SyscallError as refused:
         await _send(send, face.refuse(caller, refused))
         return
+    request = Request(scope["method"], scope["path"], headers, body, caller)
+    answer: Answer | Streamed | None = None
     async with _attended(receive):
-        request = Request(scope["method"], scope["path"], headers, body, caller)
-        await _send(send, await face.answer(request))
+        answer = await face.answer(request)
+    if isinstance(answer, Streamed):  # it watches its reader by itself
+        await streaming.write(answer.stream, answer.writer, receive=receive, send=send, headers=answer.headers)
+    elif answer is not None:
+        await _send(send, answer)
 
 
 async def _send(send: Send, answer: Answer) -> None:
-    headers = answer.headers
-    if answer.stream is None:
-        headers = (*headers, (b"content-length", b"%d" % len(answer.body)))
+    headers = (*answer.headers, (b"content-length", b"%d" % len(answer.body)))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    if answer.stream is not None:
-        async with contextlib.aclosing(answer.stream) as pieces:
-            async for piece in pieces:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": answer.body})
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from aion.api import errors, syscall
 from aion.api.generation import Chunk, Gathering, Generated
-from aion.dialects.rim import Receive, Send
+from aion.dialects.wire import Headers, Receive, Send
 from aion.syscalls.stream import Stream
 
 HEARTBEAT_S = 15.0
@@ -21,11 +21,11 @@ STALLED_S = 60.0
 HEARTBEAT = b":\n"
 """A comment, and no empty line: one would end an event that is half written."""
 
-_HEADERS = [
+_HEADERS: Headers = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
-]
+)
 _encoder = msgspec.json.Encoder()
 
 
@@ -42,13 +42,13 @@ class Writer(Protocol):
         """The event of a stream that broke."""
 
 
-async def write(stream: Stream, writer: Writer, *, receive: Receive, send: Send) -> None:
+async def write(stream: Stream, writer: Writer, *, receive: Receive, send: Send, headers: Headers = ()) -> None:
     """Write the whole stream as one response, and leave it whatever happens."""
     async with stream:
         line = _Line(send)
         watching = asyncio.ensure_future(_watch(stream, line, receive))
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+            await send({"type": "http.response.start", "status": 200, "headers": (*_HEADERS, *headers)})
             try:
                 async for piece in stream:
                     if said := piece if isinstance(piece, bytes) else writer.chunk(piece):

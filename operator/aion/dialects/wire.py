@@ -4,11 +4,22 @@ Apart so that faces know neither ASGI nor sockets and are tested by calling them
 credentials further: who calls was decided before.
 """
 
-from collections.abc import AsyncGenerator, Mapping
-from typing import NamedTuple, Protocol
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from aion.api import errors
 from aion.syscalls.call import Caller
+
+if TYPE_CHECKING:
+    from aion.dialects.streaming import Writer
+    from aion.syscalls.stream import Stream
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+"""What ASGI calls these."""
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -26,12 +37,19 @@ class Request(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """One answer: `body`, or where there is a `stream`, its pieces as they come."""
+    """One answer."""
 
     status: int
     headers: Headers = (JSON,)
     body: bytes = b""
-    stream: AsyncGenerator[bytes, None] | None = None
+
+
+class Streamed(NamedTuple):
+    """An answer that comes piece by piece: the router's stream, which must be left, and the dialect's words for it."""
+
+    stream: Stream
+    writer: Writer
+    headers: Headers = ()
 
 
 class Face(Protocol):
@@ -41,7 +59,7 @@ class Face(Protocol):
     def paths(self) -> frozenset[str]:
         """Where it is served."""
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: Request) -> Answer | Streamed:
         """Answer a request; whatever is wrong with it is said in the dialect's own form. Cancelled when the caller leaves."""
 
     def refuse(self, caller: Caller, error: errors.SyscallError) -> Answer:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,12 @@ class Recited:
 
     paths = frozenset({"/recited"})
 
-    def __init__(self, stream: AsyncGenerator[bytes, None] | None = None) -> None:
-        self.stream = stream
+    def __init__(self) -> None:
         self.asked: list[Request] = []
         self.cancelled = asyncio.Event()
 
     async def answer(self, request: Request) -> Answer:
         self.asked.append(request)
-        if self.stream is not None:
-            return Answer(200, ((b"content-type", b"text/event-stream"),), stream=self.stream)
         if request.method == "GET":
             try:
                 await asyncio.sleep(60)
@@ -118,40 +114,6 @@ async def test_when_the_caller_leaves_its_work_is_cancelled():
         writer.close()
         await asyncio.wait_for(face.cancelled.wait(), 5)
     assert await reader.read() == b""
-
-
-async def test_a_stream_goes_out_piece_by_piece_and_ends_with_its_caller():
-    ended, more = asyncio.Event(), asyncio.Event()
-
-    async def pieces() -> AsyncGenerator[bytes, None]:
-        try:
-            yield b"data: 1\n\n"
-            await more.wait()
-            yield b"data: 2\n\n"
-            await asyncio.sleep(60)
-        finally:
-            ended.set()
-
-    async with Stage(testing.granted()).served(Recited(pieces())) as port, aiohttp.ClientSession() as session:
-        async with session.post(f"http://127.0.0.1:{port}/recited") as answer:
-            assert await answer.content.readuntil(b"\n\n") == b"data: 1\n\n"
-            more.set()
-            assert await answer.content.readuntil(b"\n\n") == b"data: 2\n\n"
-            answer.close()
-        await asyncio.wait_for(ended.wait(), 5)
-
-
-async def test_a_stream_that_ends_leaves_the_connection_for_the_next_request():
-    async def pieces() -> AsyncGenerator[bytes, None]:
-        yield b"all"
-
-    face = Recited(pieces())
-    async with Stage(testing.granted()).served(face) as port, aiohttp.ClientSession() as session:
-        for _ in range(2):
-            async with session.post(f"http://127.0.0.1:{port}/recited") as answer:
-                assert answer.status == 200
-                assert await answer.read() in {b"all", b""}
-    assert len(face.asked) == 2
 
 
 async def test_a_slow_tool_of_a_modern_client_that_leaves_is_cancelled_and_recorded():
