@@ -8,7 +8,6 @@ anew with each connection, so that a cancellation meets the call it means; any i
 
 import asyncio
 import secrets
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -18,8 +17,9 @@ from aion.api import errors, mcp, syscall
 from aion.dialects import jsonrpc, mcp_eras, mcp_tools
 from aion.dialects.jsonrpc import Message, RpcError
 from aion.dialects.mcp_eras import Params
+from aion.dialects.served import Standings
 from aion.dialects.wire import JSON, Answer, Headers, Request
-from aion.syscalls.call import Caller, Standing
+from aion.syscalls.call import Caller
 from aion.syscalls.router import Reply, Router
 
 PATH = "/mcp"
@@ -47,9 +47,6 @@ _MODERN_STATUS = {**_STATUS, mcp.INVALID_PARAMS: 400, mcp.METHOD_NOT_FOUND: 404}
 _UNKNOWN = frozenset({errors.NoSuchTool.code, errors.NoSuchSyscall.code})
 _BROKEN = frozenset({errors.Unavailable.code, errors.BadRequest.code})
 """Failures that no other arguments mend: errors of the protocol, where all others are results for the model to read."""
-
-Standings = Callable[[Caller], Standing]
-"""The standing of a caller; raises SyscallError."""
 
 
 class _Named(NamedTuple):

@@ -7,7 +7,8 @@ nobody pays for an answer that nobody reads. It must never read a body by itself
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from aion.api import errors
@@ -21,20 +22,15 @@ Read = Callable[[Receive], Awaitable[bytes]]
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-class Rim:
-    """The faces of one process, by path."""
-
-    def __init__(self, faces: Iterable[Face]) -> None:
-        self._faces: Mapping[str, Face] = {path: face for face in faces for path in face.paths}
+class Faces(Protocol):
+    """The faces of one process."""
 
     @property
-    def paths(self) -> list[str]:
+    def paths(self) -> Sequence[str]:
         """Where something is served."""
-        return sorted(self._faces)
 
     def at(self, path: str) -> Face | None:
         """The face that is served there."""
-        return self._faces.get(path)
 
 
 async def serve(face: Face, scope: Message, receive: Receive, send: Send, *, caller: Caller, read: Read) -> None:

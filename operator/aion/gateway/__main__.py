@@ -19,7 +19,7 @@ import uvloop
 from aion import __version__
 from aion.api import auditchain, syscall
 from aion.api import channel as frames
-from aion.dialects.mcp import Mcp
+from aion.dialects.served import Served
 from aion.gateway import listeners, settings
 from aion.gateway.admission import Admission
 from aion.gateway.agentface import AgentFace
@@ -76,7 +76,7 @@ async def serve(given: Settings) -> None:
         tracer=tracer,
     )
     caller = Caller(given.tenant, given.agent_id)
-    mcp = Mcp(router, standing=lambda who: door.standing(who, who.agent_id))
+    dialects = Served(router, standing=lambda who: door.standing(who, who.agent_id))
     tidying: set[asyncio.Task[None]] = set()
 
     def granted(frame: frames.Granted) -> None:
@@ -99,7 +99,13 @@ async def serve(given: Settings) -> None:
     )
     server = Server()
     peers = Known(frozenset({given.agent_uid, os.getuid()}))
-    agent_face = AgentFace(router, door=door, admission=admission, caller=caller, faces=[mcp])
+    agent_face = AgentFace(
+        router,
+        door=door,
+        admission=admission,
+        caller=caller,
+        dialects=dialects,
+    )
     pod_face = PodFace(admission, parking, registry)
     egress_face = EgressFace(router, caller=caller)
     door.watch(egress_face.judge_again)
@@ -121,7 +127,7 @@ async def serve(given: Settings) -> None:
             await admission.gone.wait()
     admission.stopped.set()
     await asyncio.gather(server.close(within_s=CUT_S), egress_face.close(within_s=CUT_S))
-    await mcp.close()
+    await dialects.close()
     purse.give_back()
     if not await channel.drain(within_s=DRAIN_S):
         _log.warning("audit.left", bytes=journal.pending_bytes, path=given.journal)

@@ -6,11 +6,9 @@ done without a record.
 """
 
 import asyncio
-from collections.abc import Iterable
 
 from aion.api import errors, syscall
 from aion.dialects import rim, streaming
-from aion.dialects.wire import Face
 from aion.gateway import asgi
 from aion.gateway.admission import Admission
 from aion.gateway.asgi import JSON, Receive, Scope, Send
@@ -28,10 +26,10 @@ class AgentFace:
     """The app of the agent's sockets."""
 
     def __init__(
-        self, router: Router, *, door: Door, admission: Admission, caller: Caller, faces: Iterable[Face] = ()
+        self, router: Router, *, door: Door, admission: Admission, caller: Caller, dialects: rim.Faces
     ) -> None:
         self._router = router
-        self._dialects = rim.Rim(faces)
+        self._dialects = dialects
         self._door = door
         self._admission = admission
         self._caller = caller

@@ -32,6 +32,17 @@ async def echo(ask: Ask) -> bytes:
     return b'{"said":' + bytes(ask.params) + b"}"
 
 
+class Shelf:
+    """A rim.Faces of what a test hands over."""
+
+    def __init__(self, faces: Sequence[Face]) -> None:
+        self._faces = {path: face for face in faces for path in face.paths}
+        self.paths = list(self._faces)
+
+    def at(self, path: str) -> Face | None:
+        return self._faces.get(path)
+
+
 @dataclass
 class Stage:
     """`act` is what every Tool does."""
@@ -62,7 +73,7 @@ class Stage:
     async def served(self, *faces: Face, unix: Path | None = None) -> AsyncIterator[int]:
         """Serve on loopback, and on a unix socket where one is named; gives the port."""
         app = AgentFace(
-            self.router, door=self.door, admission=Admission(self.door), caller=ME, faces=faces or (self.mcp,)
+            self.router, door=self.door, admission=Admission(self.door), caller=ME, dialects=Shelf(faces or (self.mcp,))
         )
         server, peers = Server(), Known(frozenset())
         tcp = socket.create_server(("127.0.0.1", 0))

@@ -15,6 +15,9 @@ def test_a_gateway_starts_without_an_http_client_and_without_a_schema_compiler()
     modules = loaded_by("import aion.gateway.__main__")
     assert "aion.syscalls.net_fetch" in modules
     assert not modules & {"aiohttp", "yarl", "multidict", "jsonschema_rs", "websockets"}
+    assert {each for each in modules if each.startswith("aion.dialects.")} == {
+        f"aion.dialects.{each}" for each in ("rim", "served", "streaming", "wire")
+    }
 
 
 def test_the_http_client_is_there_for_the_first_fetch():

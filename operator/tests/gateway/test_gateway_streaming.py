@@ -13,7 +13,7 @@ import pytest
 
 from aion.api import errors, syscall
 from aion.api.generation import Chunk, ToolDelta
-from aion.dialects import streaming
+from aion.dialects import served, streaming
 from aion.gateway.admission import Admission
 from aion.gateway.agentface import AgentFace
 from aion.gateway.door import Door
@@ -44,7 +44,13 @@ async def serving(handler: ScriptedStream) -> AsyncIterator[Served]:
     router = Router(
         door=door, handlers=(handler,), audit=audit, metrics=metrics.SyscallMetrics(metrics.registry(), syscall.NAMES)
     )
-    face = AgentFace(router, door=door, admission=Admission(door), caller=Caller(testing.TENANT, testing.AGENT))
+    face = AgentFace(
+        router,
+        door=door,
+        admission=Admission(door),
+        caller=Caller(testing.TENANT, testing.AGENT),
+        dialects=served.Served(router, standing=lambda who: door.standing(who, who.agent_id)),
+    )
     server, listening = Server(), socket.create_server(("127.0.0.1", 0))
     await server.listen(listening, face, peers=Known(frozenset({os.getuid()})))
     try:
