@@ -1,5 +1,7 @@
 """An agent without `network` gets nothing from the network, whatever it tries, and the denial says by which rule."""
 
+import socket
+
 from tenancy import Tenancy
 
 TRY = """
@@ -33,7 +35,8 @@ raw("tool.invoke", agent_id=f"agent://{agent.tenant}/connected", params=search)
 raw("net.fetch", agent_id="agent://elsewhere/connected", params={"url": "http://example.org/"})
 for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_PACKET):
     attempt(f"socket {family}", lambda: socket.socket(family, socket.SOCK_STREAM))
-attempt("socket to the tool's service", lambda: socket.create_connection(("TOOL_ADDRESS", 8020), timeout=5))
+attempt("connect to the tool's service", lambda: socket.create_connection(("TOOL_ADDRESS", 8020), timeout=5))
+attempt("connect by a name", lambda: socket.create_connection(("example.org", 80), timeout=5))
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 fd = libc.syscall(41 if os.uname().machine == "x86_64" else 198, ctypes.c_long(int(socket.AF_INET) | 1 << 32), 1, 0)
@@ -52,21 +55,39 @@ def test_capability_network_cannot_be_had_by_any_way(tenant: Tenancy):
         capabilities=connected,
     )
     address = tenant.get("service/tool-web-search")["spec"]["clusterIP"]
-    tenant.agent("sealed", TRY.replace("TOOL_ADDRESS", address), capabilities={"network": False, "syscalls": ["*"]})
-    tenant.wait("agent/sealed", "agent/connected")
+    hostile = TRY.replace("TOOL_ADDRESS", address)
+    without = {"network": False, "syscalls": ["*"]}
+    tenant.agent("sealed", hostile, capabilities=without, podTemplate={"tunnel": False})
+    tenant.agent("tunnelled", hostile, capabilities=without)
+    tenant.wait("agent/sealed", "agent/tunnelled", "agent/connected")
     tenant.said("connected", until="asked")
+    for name in ("sealed", "tunnelled"):
+        every_syscall_is_denied(tenant, name)
+    nothing = ("PermissionError", "OSError")
+    sockets = attempts(tenant, "sealed", "socket", "connect", "truncated")
+    assert len(sockets) == 7
+    assert all(each["outcome"] in (*nothing, "gaierror") for each in sockets), sockets
+    # With the tunnel a socket is an unbound way to the gateway, which lets it lead nowhere.
+    ways = attempts(
+        tenant, "tunnelled", "connect", "truncated", f"socket {socket.AF_NETLINK}", f"socket {socket.AF_PACKET}"
+    )
+    assert len(ways) == 5
+    assert all(each["outcome"] in nothing for each in ways), ways
 
-    said = {each["what"]: each for each in tenant.said("sealed") if each["what"] not in ("tool.invoke", "net.fetch")}
-    revision = tenant.get("agent/sealed")["status"]["effectivePolicy"]["revision"]
+
+def every_syscall_is_denied(tenant: Tenancy, name: str):
+    said = {each["what"]: each for each in tenant.said(name) if each["what"] not in ("tool.invoke", "net.fetch")}
+    revision = tenant.get(f"agent/{name}")["status"]["effectivePolicy"]["revision"]
     for what in ("tool", "fetch", "lies", "denies"):
         assert said[what]["outcome"] == "E_CAPABILITY", said[what]
         assert said[what]["rule"] == RULE.format(revision=revision)
-    others = [each for each in tenant.said("sealed") if each["what"] in ("tool.invoke", "net.fetch")]
+    others = [each for each in tenant.said(name) if each["what"] in ("tool.invoke", "net.fetch")]
     assert [(each["outcome"], each["status"]) for each in others] == [
         ("E_CAPABILITY", 403),
         ("E_POLICY", 403),
         ("E_TENANT", 403),
     ]
-    sockets = [each for what, each in said.items() if what.startswith(("socket", "truncated"))]
-    assert len(sockets) == 6
-    assert all(each["outcome"] in ("PermissionError", "OSError") for each in sockets), sockets
+
+
+def attempts(tenant: Tenancy, name: str, *prefixes: str):
+    return [each for each in tenant.said(name) if each["what"].startswith(prefixes)]
