@@ -57,6 +57,14 @@ def timestamp(now_ms: int) -> str:
     return datetime.fromtimestamp(now_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def epoch_ms(ts: str) -> int:
+    """The milliseconds of a timestamp; 0 where it is none."""
+    try:
+        return round(datetime.fromisoformat(ts).timestamp() * 1000)
+    except ValueError:
+        return 0
+
+
 def record_of(row: dict[str, Any]) -> dict[str, Any]:
     """The audit record in an event's row, with fields that this version does not know: what its digest is of."""
     return {key: value for key, value in row.items() if key not in _OWN and key != CHAIN}

@@ -8,7 +8,7 @@ from importlib import metadata
 
 import typer
 
-from aion.cli import convert, crds, kernel, policy
+from aion.cli import audit, convert, crds, kernel, policy
 
 app = typer.Typer(
     name="aionctl",
@@ -27,12 +27,17 @@ Check a policy bundle before the cluster does:
 
     aionctl policy validate policies/default.yaml
 
+Check that no audit record was changed or dropped:
+
+    aionctl audit verify
+
 Run a kernel on this machine, without a cluster:
 
     aionctl kernel dev
 """,
 )
 app.command("convert")(convert.convert)
+app.add_typer(audit.app, name="audit")
 app.add_typer(crds.app, name="crds")
 app.add_typer(kernel.app, name="kernel")
 app.add_typer(policy.app, name="policy")

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from aion.api import auditchain, errors, grant, syscall
 from aion.api import channel as frames
-from aion.kernel import openapi, probes, refusal, routes, scope, stream
+from aion.kernel import audits, openapi, probes, refusal, routes, scope, stream
 from aion.kernel.auth import Authority, Either, Signed, Tokens
 from aion.kernel.bus import Bus
 from aion.kernel.channel import Channels
@@ -168,6 +168,7 @@ def assemble(
     control.include_router(
         routes.routes(authority=authority, residents=residents, grants=grants, store=store, metrics=counted)
     )
+    control.include_router(audits.routes(authority=authority, store=store))
     control.include_router(stream.routes(bus, authority, counted))
     control.include_router(probes.routes(store=store, grants=grants, source=source, registry=collected))
     if channels is not None:

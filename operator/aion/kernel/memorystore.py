@@ -117,6 +117,10 @@ class MemoryStore:
         """Return a page of the audit."""
         return list(islice((row for row in self._audit if row.seq > after), limit))
 
+    async def newest_audit(self, *, limit: int) -> list[Row]:
+        """Return the end of the audit."""
+        return list(self._audit)[-limit:]
+
     async def chains(self) -> list[ChainHead]:
         """Return the head of every chain."""
         return [ChainHead(name, tenant, *self._heads[name]) for name, tenant in sorted(self._chains.items())]

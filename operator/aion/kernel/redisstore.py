@@ -142,6 +142,12 @@ class RedisStore:
             found = await self._redis.xrange(AUDIT, f"({after}-0", "+", count=limit)
         return [_row(entry) for entry in cast("list[Entry]", found)]
 
+    async def newest_audit(self, *, limit: int) -> list[Row]:
+        """Return the end of the audit's own stream."""
+        async with _failing_closed():
+            found = await self._redis.xrevrange(AUDIT, count=limit)
+        return [_row(entry) for entry in reversed(cast("list[Entry]", found))]
+
     async def chains(self) -> list[ChainHead]:
         """Return the head of every chain that is remembered."""
         async with _failing_closed():

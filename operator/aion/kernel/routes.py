@@ -1,4 +1,4 @@
-"""The control API's own routes: agents, audit, policy. Each says who asks, then answers from memory or the store.
+"""The control API's own routes: agents and policy. Each says who asks, then answers from memory or the store.
 
 It stands apart from `stream` and `channel`, which are conversations, and from `external`, which is hot. It must never
 read a body before its size is bounded, nor let a tenant name another tenant: that is E_TENANT, never ignored.
@@ -7,12 +7,12 @@ read a body before its size is bounded, nor let a tenant name another tenant: th
 from typing import TypeVar
 
 import msgspec
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 
 from aion.api import errors
 from aion.kernel import drafts, intake, openapi, views
-from aion.kernel.auth import AGENTS_PATH, AUDIT_PATH, POLICY_PATH, Asked, Authority, Caller
+from aion.kernel.auth import AGENTS_PATH, POLICY_PATH, Asked, Authority, Caller
 from aion.kernel.clock import wall_ms
 from aion.kernel.grants import Grants
 from aion.kernel.metrics import KernelMetrics
@@ -88,23 +88,6 @@ def routes(
         tenant = caller.narrow(request.query_params.get("tenant"))
         declared = (agent for _, agent in grants.registry.agents.all())
         return views.agents(await store.sightings(), declared, tenant=tenant)
-
-    @router.get(
-        AUDIT_PATH + "/{audit_id}",
-        tags=["audit"],
-        summary="Find the record of one syscall",
-        response_class=Response,
-        responses={
-            200: {"description": "The event of topic kernel.syscalls.", "content": {"application/json": {}}},
-            **openapi.refusals(401, 403, 404, 503),
-        },
-    )
-    async def audit(request: Request, audit_id: str) -> Response:
-        caller = await who(request, path=AUDIT_PATH)
-        row = await store.find_audit(audit_id)
-        if row is None or caller.tenant not in (None, row.tenant):  # somebody else's is as good as none
-            raise errors.NoSuchSyscall(f"no syscall of audit id {audit_id[:40]!r} is kept: unknown, or too old")
-        return Response(row.json(), media_type="application/json")
 
     @router.get(
         POLICY_PATH,

@@ -156,6 +156,9 @@ class Store(Protocol):
     async def audit(self, after: int, *, limit: int) -> list[Row]:
         """Return up to `limit` audit records and breaks after a number, oldest first."""
 
+    async def newest_audit(self, *, limit: int) -> list[Row]:
+        """Return up to `limit` of the newest audit records and breaks, oldest first."""
+
     async def chains(self) -> list[ChainHead]:
         """Return how far each chain has come, ordered by name."""
 

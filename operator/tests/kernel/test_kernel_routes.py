@@ -244,6 +244,8 @@ async def test_the_document_describes_the_error_table_the_syscall_path_and_every
         "/v1/agent/register",
         "/v1/agent/heartbeat",
         "/v1/agents",
+        "/v1/audit",
+        "/v1/audit/chains",
         "/v1/audit/{audit_id}",
         "/v1/policy/current",
         "/v1/events/stream",
