@@ -29,7 +29,9 @@ class Served:
         self._makers: Mapping[str, Callable[[], Face]] = {
             "/mcp": self._make_mcp,
             "/v1/chat/completions": self._make_chat,
+            "/v1/responses": self._make_responses,
             "/v1/messages": self._make_messages,
+            "/v1/models": self._make_catalogue,
         }
 
     @property
@@ -60,6 +62,17 @@ class Served:
         from aion.dialects.openai_chat import Chat
 
         return Generating(self._router, Chat())
+
+    def _make_responses(self) -> Face:
+        from aion.dialects.generating import Generating
+        from aion.dialects.openai_responses import Responses
+
+        return Generating(self._router, Responses())
+
+    def _make_catalogue(self) -> Face:
+        from aion.dialects.catalogue import Catalogue
+
+        return Catalogue(self._standing)
 
     def _make_messages(self) -> Face:
         from aion.dialects.anthropic_messages import Messages

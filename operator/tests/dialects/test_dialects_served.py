@@ -7,7 +7,7 @@ from aion.dialects.served import Served
 from aion.syscalls import testing
 
 
-@pytest.mark.parametrize("path", ["/mcp", "/v1/chat/completions", "/v1/messages"])
+@pytest.mark.parametrize("path", ["/mcp", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/models"])
 def test_each_path_has_one_face_that_says_the_same_of_itself(path: str):
     stage = Stage(testing.granted())
     served = Served(stage.router, standing=lambda who: stage.door.standing(who, who.agent_id))
