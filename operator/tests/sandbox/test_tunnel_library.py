@@ -6,7 +6,7 @@ import pytest
 
 from tunnel_fixture import Sealed
 
-PROMISES = 33
+PROMISES = 35
 
 
 @pytest.mark.parametrize("by", ["net-check", "net-check-musl", "net-check-sanitized"])

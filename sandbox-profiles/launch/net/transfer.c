@@ -115,7 +115,9 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned n, mmsg_flags fla
 static void show_sender(int fd, const struct sockaddr_un *from, socklen_t got, struct sockaddr *to, socklen_t *room)
 {
 	struct badge badge;
-	if (badge_read(from, got, &badge)) {
+	if (got && from->sun_family == AF_UNIX && socket_int(fd, SO_TYPE) == SOCK_STREAM && family_of(fd)) {
+		*room = 0; /* TCP has no sender to tell of */
+	} else if (badge_read(from, got, &badge)) {
 		place_give(&badge.place, family_of(fd) == AF_INET6, to, room);
 	} else {
 		memcpy(to, from, *room < got ? *room : got);

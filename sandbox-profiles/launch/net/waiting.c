@@ -19,8 +19,9 @@ struct waiter {
 	atomic_int holder;       /* process id, or 0 */
 	atomic_int err;          /* of a connect that failed: told once, then the entry is free */
 	atomic_int set;          /* the epoll set it is in, or -1 */
-	int fd;                  /* by which it got there */
-	int64_t since;
+	atomic_int asleep;       /* a thread waits for the answer in recv(): nobody else takes it, or that thread would not wake */
+	atomic_int fd;           /* by which it got there */
+	_Atomic int64_t since;
 	struct answer answer;
 	struct epoll_event wanted;
 };
@@ -54,6 +55,7 @@ static void release(struct waiter *w)
 {
 	atomic_store(&w->set, -1);
 	atomic_store(&w->err, 0);
+	atomic_store(&w->asleep, 0);
 	if (atomic_exchange(&w->cookie, 0))
 		atomic_fetch_sub(&live, 1);
 }
@@ -124,7 +126,7 @@ static void put_back(struct waiter *w, uint64_t cookie)
 		syscall(SYS_epoll_ctl, set, EPOLL_CTL_MOD, w->fd, &w->wanted);
 }
 
-int waiting_look(struct waiter *w, int fd)
+static int look(struct waiter *w, int fd, int sleeper)
 {
 	char rest[512];
 	uint64_t cookie = socket_cookie(fd);
@@ -135,7 +137,7 @@ int waiting_look(struct waiter *w, int fd)
 		err = OPENED; /* another thread saw the answer */
 	} else if (atomic_load(&w->err)) {
 		err = atomic_load(&w->err);
-	} else {
+	} else if (sleeper || !atomic_load(&w->asleep)) {
 		err = ask_hear(fd, &w->answer);
 		if (err > 0) {
 			/* The rest of a refusal is the gateway's words to us, not to the program. */
@@ -154,26 +156,41 @@ int waiting_look(struct waiter *w, int fd)
 	return err;
 }
 
-int waiting_settle(struct waiter *w, int fd)
+int waiting_look(struct waiter *w, int fd)
+{
+	return look(w, fd, 0);
+}
+
+/* recv and not poll: the kernel goes on by itself after a signal whose handler says SA_RESTART. */
+static int sleep_for(struct waiter *w, int fd)
 {
 	char byte;
-	for (;;) {
-		int err = waiting_look(w, fd);
-		if (err != STILL_WAITING)
-			return err;
-		if (is_nonblocking(fd)) {
-			struct pollfd p = { .fd = fd, .events = POLLIN };
-			if (waiting_call(SYS_ppoll, ARG(&p), 1, 0, 0, 8, 0) < 0 && errno != EINTR)
-				return ECONNREFUSED;
-			continue;
-		}
-		/* recv and not poll: the kernel goes on by itself after a signal whose handler says SA_RESTART. */
+	int err;
+	while ((err = look(w, fd, 1)) == STILL_WAITING)
 		if (waiting_call(SYS_recvfrom, fd, ARG(&byte), 1, MSG_PEEK, 0, 0) < 0) {
-			if (errno == EINTR)
-				return STILL_WAITING;
+			if (errno == EINTR || errno == EINVAL || errno == ENOTCONN)
+				return STILL_WAITING; /* a signal; or another thread is only about to connect it */
 			return errno == EAGAIN ? ETIMEDOUT /* the program's own SO_RCVTIMEO */ : ECONNREFUSED;
 		}
+	return err;
+}
+
+int waiting_settle(struct waiter *w, int fd)
+{
+	int none = 0, err;
+	if (!is_nonblocking(fd) && atomic_compare_exchange_strong(&w->asleep, &none, 1)) {
+		err = sleep_for(w, fd);
+		atomic_store(&w->asleep, 0);
+		return err;
 	}
+	while ((err = look(w, fd, 0)) == STILL_WAITING) {
+		/* In slices, because another thread may take the answer, and then nothing would wake this one. */
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		struct timespec slice = { .tv_nsec = 50000000 };
+		if (waiting_call(SYS_ppoll, ARG(&p), 1, ARG(&slice), 0, 8, 0) < 0 && errno != EINTR)
+			return ECONNREFUSED;
+	}
+	return err;
 }
 
 void waiting_let_go(struct waiter *w, int fd)

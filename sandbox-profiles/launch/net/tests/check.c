@@ -181,7 +181,9 @@ static void sendto_connects_where_it_is_told_to(void)
 	char heard[4];
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 	MUST(sendto(fd, "ping", 4, MSG_FASTOPEN, (struct sockaddr *)&at, sizeof at) == 4);
-	MUST(recvfrom(fd, heard, 4, MSG_WAITALL, NULL, NULL) == 4 && !memcmp(heard, "ping", 4));
+	struct sockaddr_storage from;
+	socklen_t len = sizeof from;
+	MUST(recvfrom(fd, heard, 4, MSG_WAITALL, (struct sockaddr *)&from, &len) == 4 && !memcmp(heard, "ping", 4) && len == 0);
 	MUST(sendto(fd, "ping", 4, 0, (struct sockaddr *)&at, sizeof at) == 4); /* TCP ignores the address */
 	struct iovec part = { heard, 4 };
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
@@ -265,6 +267,31 @@ static void threads_dial_at_once(void)
 		MUST(pthread_join(threads[i], NULL) == 0);
 }
 
+static void *watches(void *where)
+{
+	struct pollfd p = { .fd = *(volatile int *)where, .events = POLLOUT };
+	for (int i = 0; i < 40; i++) {
+		poll(&p, 1, 10);
+		error_of(p.fd);
+	}
+	return NULL;
+}
+
+static void a_connect_that_waits_wakes_though_others_watch_its_socket(void)
+{
+	pthread_t threads[2];
+	struct sockaddr_in at = where("slow.test", 7);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	for (int i = 0; i < 2; i++)
+		MUST(pthread_create(&threads[i], NULL, watches, &fd) == 0);
+	usleep(20000);
+	MUST(connect(fd, (struct sockaddr *)&at, sizeof at) == 0);
+	for (int i = 0; i < 2; i++)
+		MUST(pthread_join(threads[i], NULL) == 0);
+	echoes(fd);
+	close(fd);
+}
+
 static void *waits_for_ever(void *fd)
 {
 	char byte;
@@ -340,6 +367,7 @@ static const struct test all[] = {
 	TEST(a_program_that_is_executed_knows_its_peer),
 	TEST(a_spawned_program_disturbs_nothing),
 	TEST(threads_dial_at_once),
+	TEST(a_connect_that_waits_wakes_though_others_watch_its_socket),
 	TEST(a_thread_that_waits_can_be_cancelled),
 	TEST(a_server_on_loopback_is_found_by_its_port),
 	TEST(a_source_port_does_not_hinder_a_connect),

@@ -109,6 +109,29 @@ static void a_name_server_answers_over_udp(void)
 	close(fd);
 }
 
+static void rubbish_for_a_name_server_does_no_harm(void)
+{
+	static const unsigned char good[] = { 0xab, 0xcd, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 4, 'e', 'c', 'h', 'o', 4, 't', 'e', 's', 't', 0, 0, 1, 0, 1 };
+	struct sockaddr_in server = { .sin_family = AF_INET, .sin_port = htons(53), .sin_addr.s_addr = htonl(0x0a600001) };
+	unsigned char bytes[600] = { 0 }, answer[1024];
+	uint32_t random = 1;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	for (int i = 0; i < 20000; i++) {
+		size_t n = sizeof good;
+		memcpy(bytes, good, n);
+		for (int change = 0; change < 4; change++) {
+			random = random * 1664525u + 1013904223u;
+			bytes[(random >> 8) % n] = (unsigned char)(random >> 24);
+			if (random >> 20 & 1)
+				n = (random >> 12) % (sizeof bytes - 1) + 1;
+		}
+		MUST(sendto(fd, bytes, n, 0, (struct sockaddr *)&server, sizeof server) == (ssize_t)n);
+		ssize_t got = recv(fd, answer, sizeof answer, MSG_DONTWAIT);
+		MUST(got < 0 || (got >= 12 && answer[2] & 0x80));
+	}
+	close(fd);
+}
+
 static void other_udp_goes_nowhere_but_has_an_address(void)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(0x08080808) }, local;
@@ -171,6 +194,7 @@ const struct test name_tests[] = {
 	TEST(what_is_no_name_is_refused),
 	TEST(the_old_functions_answer_too),
 	TEST(a_name_server_answers_over_udp),
+	TEST(rubbish_for_a_name_server_does_no_harm),
 	TEST(other_udp_goes_nowhere_but_has_an_address),
 	TEST(ipv6_reaches_names_addresses_and_what_is_mapped),
 	TEST(a_stale_address_leads_nowhere),
