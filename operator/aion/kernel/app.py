@@ -158,7 +158,7 @@ def assemble(
     else:
         source = PolicySource(cluster, namespace=namespace, grants=grants, store=store, metrics=counted)
         background += [*scope.follow(cluster, registry, namespaces=namespaces), source.run]
-        tokens = Tokens(Reviews(cluster), audience=audience)
+        tokens = Tokens(Reviews(cluster), audience=audience, agents=registry.agents)
         authority = Either(tokens, signed)
         channels = Channels(tokens=tokens, grants=grants, store=store, metrics=counted, silent_after_s=silent_after_s)
     if policy is not None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from aion.api import errors, ids, labels, signing
+from aion.api.agent import Agent
 from aion.kernel.cluster import ApiError
 from aion.kernel.reviews import Bearer, Reviews
 from aion.kernel.store import Store
@@ -151,15 +152,30 @@ class Signed:
         return Caller(tenant=signer.tenant, agent_id=signer.agent_id, via="hmac")
 
 
-class Tokens:
-    """ServiceAccount tokens: an agent's own (audience `aion-kernel`), or a person's or machine's that RBAC lets in."""
+class Agents(Protocol):
+    """The Agents of the cluster, as a `registry.Collection` shows them."""
 
-    def __init__(self, reviews: Reviews, *, audience: str) -> None:
+    def get(self, namespace: str, name: str) -> Agent | None:
+        """Return one Agent, or None where there is none."""
+
+
+class Tokens:
+    """ServiceAccount tokens: an agent's own (audience `aion-kernel`), or a person's or machine's that RBAC lets in.
+
+    An agent is known by the token that the kubelet gave to its Pod, and by no other: one for the API server's audience may
+    have left the Pod, and one that is bound to no Pod was made by whoever may make tokens.
+    """
+
+    def __init__(self, reviews: Reviews, *, audience: str, agents: Agents) -> None:
         self._reviews = reviews
         self._audience = audience
+        self._agents = agents
 
     async def gateway(self, asked: Asked) -> Caller:
-        """Return the agent whose gateway asks; raises BadSignature, PolicyDenied or Unavailable."""
+        """Return the agent whose gateway asks; raises BadSignature, PolicyDenied or Unavailable.
+
+        Its Agent need not be known yet: the Pod may be faster than our watch.
+        """
         bearer = await self._who(_token(asked), audience=self._audience)
         if bearer is None:
             raise errors.BadSignature(f"the bearer token is not valid for audience {self._audience!r}")
@@ -173,17 +189,32 @@ class Tokens:
     async def caller(self, asked: Asked, *, path: str) -> Caller:
         """Return an agent, or an operator whom RBAC allows to get this path."""
         token = _token(asked)
-        bearer = await self._who(token, audience=self._audience) or await self._who(token, audience=None)
+        ours = await self._who(token, audience=self._audience)
+        bearer = ours or await self._who(token, audience=None)
         if bearer is None:
             raise errors.BadSignature("the bearer token is not valid, neither for this kernel nor for the cluster")
         if await self._may(bearer, path=path):
             return Caller(tenant=None, agent_id="", via="operator")
-        if (caller := _agent(bearer)) is not None:
+        if ours is not None and (caller := _agent(ours)) is not None:
+            self._lives(caller)
             return caller
         raise errors.PolicyDenied(
-            f"{bearer.username} may not get {path}: bind it to a ClusterRole with nonResourceURLs [{path!r}], verbs [get]",
+            f"{bearer.username} may not get {path}: bind it to a ClusterRole with nonResourceURLs [{path!r}], verbs [get] "
+            f"(an agent is known by its Pod's token of audience {self._audience!r} alone)",
             rule="rbac.nonResourceURLs",
         )
+
+    def _lives(self, caller: Caller) -> None:
+        """Return when the Pod of this token is the one of its Agent; raises PolicyDenied."""
+        tenant, name = ids.parse_agent_id(caller.agent_id)
+        found = self._agents.get(tenant, name)
+        if found is None:
+            raise errors.PolicyDenied(f"there is no Agent {name} in {tenant}", rule="identity.gateway")
+        if found.status.pod_name not in ("", caller.pod):
+            raise errors.PolicyDenied(
+                f"the token was issued to Pod {caller.pod}, that of Agent {name} is {found.status.pod_name}",
+                rule="identity.gateway",
+            )
 
     async def _who(self, token: str, *, audience: str | None) -> Bearer | None:
         try:
@@ -219,11 +250,17 @@ def _token(asked: Asked) -> str:
 
 
 def _agent(bearer: Bearer) -> Caller | None:
+    """Return the agent whose account this is, None for other accounts; raises PolicyDenied for one outside of its Pod."""
     account = bearer.service_account
     name = labels.agent_of_service_account(account[1]) if account else None
     if account is None or name is None:
         return None
     pod, pod_uid = bearer.pod
+    if not pod_uid or not pod.startswith(f"{name}-"):
+        raise errors.PolicyDenied(
+            f"{bearer.username} asks from Pod {pod or '(none)'}, expected a token bound to a Pod of Agent {name}",
+            rule="identity.gateway",
+        )
     return Caller(
         tenant=account[0],
         agent_id=ids.agent_id(account[0], name),

@@ -254,8 +254,8 @@ async def _hello(socket: WebSocket, caller: Caller) -> channel.Hello:
         raise _Closing(GARBLED, f"expected hello first, got {type(frame).__name__.lower()}")
     if frame.agent_id != caller.agent_id:
         raise _Closing(DISAGREES, f"the token is {caller.agent_id}'s, hello says {frame.agent_id}")
-    if not caller.pod or frame.pod != caller.pod:
-        raise _Closing(DISAGREES, f"the token was issued to Pod {caller.pod or '(none)'}, hello says {frame.pod}")
+    if frame.pod != caller.pod:
+        raise _Closing(DISAGREES, f"the token was issued to Pod {caller.pod}, hello says {frame.pod}")
     try:
         holder = auditchain.holder(frame.chain)
     except ValueError as malformed:

@@ -32,6 +32,9 @@ NONCE = "aion:nonce:"
 AGENT = "aion:agent:"
 AGENTS = "aion:agents"
 
+KEEPS_ALL = "noeviction"
+"""The only policy of a full Redis that refuses, as we do, and forgets nothing."""
+
 ANSWER_S = 2.0
 """Longest wait for one answer; a blocking read may take its own wait longer."""
 
@@ -67,9 +70,15 @@ class RedisStore:
         self._lend = self._redis.register_script(scripts.joinpath("lend.lua").read_text())
 
     async def ping(self) -> None:
-        """Return when Redis answers."""
+        """Return when Redis answers, and is one that forgets nothing by itself."""
         async with _failing_closed():
-            await self._redis.ping()
+            said = await self._redis.info("memory")
+        policy = said.get("maxmemory_policy", KEEPS_ALL)
+        if policy != KEEPS_ALL and said.get("maxmemory", 0):
+            raise errors.Unavailable(
+                f"Redis evicts when it is full (maxmemory-policy {policy}): an evicted nonce could be used again, and "
+                f"records would be lost. Set it to {KEEPS_ALL}"
+            )
 
     async def close(self) -> None:
         """Close both pools."""

@@ -13,8 +13,14 @@ from typing import Generic, TypeVar
 from aion.kernel.cluster import Cluster, Json
 
 WHO_S = 60.0
+"""A token that is taken back (its Pod deleted) opens nothing new after a minute."""
+
+REFUSED_S = 10.0
+"""A token that was refused may be good soon, where an authenticator starts late; but not be asked about at every try."""
+
 MAY_S = 30.0
 REMEMBERED = 10_000
+"""Answers of each sort; some 500 bytes each."""
 
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 _POD_NAME = "authentication.kubernetes.io/pod-name"
@@ -51,7 +57,7 @@ class Bearer:
 
 
 class Memory(Generic[T]):
-    """Answers by key, each for a fixed time, the oldest forgotten first when there are too many."""
+    """Answers by key, each for its time, the oldest forgotten first when there are too many."""
 
     def __init__(self, keep_s: float, clock: Callable[[], float]) -> None:
         self._keep_s = keep_s
@@ -63,10 +69,10 @@ class Memory(Generic[T]):
         until, value = self._kept.get(key, (0.0, None))
         return value if until > self._clock() else None
 
-    def put(self, key: str, value: T) -> None:
-        """Remember an answer."""
+    def put(self, key: str, value: T, *, keep_s: float | None = None) -> None:
+        """Remember an answer, for a time of its own where one is given."""
         self._kept.pop(key, None)
-        self._kept[key] = (self._clock() + self._keep_s, value)
+        self._kept[key] = (self._clock() + (self._keep_s if keep_s is None else keep_s), value)
         if len(self._kept) > REMEMBERED:
             del self._kept[next(iter(self._kept))]
 
@@ -90,7 +96,7 @@ class Reviews:
                 {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": spec},
             )
             known = (_bearer(review.get("status", {}), audience=audience),)
-            self._who.put(key, known)
+            self._who.put(key, known, keep_s=WHO_S if known[0] else REFUSED_S)
         return known[0]
 
     async def may_path(self, bearer: Bearer, *, verb: str, path: str) -> bool:

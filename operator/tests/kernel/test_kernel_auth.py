@@ -9,8 +9,10 @@ import pytest
 from kernel_scene import ID, KEYS, SECRET, signed
 
 from aion.api import errors, signing
+from aion.kernel import testing
 from aion.kernel.auth import Asked, Caller, Either, Signed, Tokens
 from aion.kernel.memorystore import MemoryStore
+from aion.kernel.registry import Registry
 from aion.kernel.reviews import Memory, Reviews
 from aion.kernel.tenantkeys import ClusterKeys
 from aion.kernel.testing import FailingStore, FakeCluster
@@ -158,8 +160,15 @@ def cluster():
 
 
 @pytest.fixture
-def tokens(cluster):
-    return Tokens(Reviews(cluster), audience="aion-kernel")
+def agents():
+    known = Registry().agents
+    known.put(testing.agent("team", "a"))
+    return known
+
+
+@pytest.fixture
+def tokens(cluster, agents):
+    return Tokens(Reviews(cluster), audience="aion-kernel", agents=agents)
 
 
 def bearing(token):
@@ -220,9 +229,44 @@ async def test_an_unknown_token_is_refused(tokens):
         await tokens.caller(bearing("made-up"), path="/v1/agents")
 
 
-async def test_answers_are_remembered_for_a_moment_and_outages_are_not(cluster):
+async def test_an_agent_is_known_by_its_pods_token_for_the_kernel_and_by_no_other_of_its_account(cluster, tokens):
+    account = "system:serviceaccount:team:agent-a"
+    stolen = cluster.token(account, pod=("a-1", "u1"))  # what a Pod that mounts the API server's token would hold
+    with pytest.raises(errors.PolicyDenied, match="audience 'aion-kernel' alone"):
+        await tokens.caller(bearing(stolen), path="/v1/agents")
+    for pod in (None, ("b-1", "u1"), ("a-1", "")):
+        made = bearing(cluster.token(account, audience="aion-kernel", pod=pod))
+        for ask in (tokens.gateway(made), tokens.caller(made, path="/v1/agents")):
+            with pytest.raises(errors.PolicyDenied, match="bound to a Pod of Agent a"):
+                await ask
+
+
+async def test_a_pod_that_is_not_the_agents_of_now_reads_nothing(cluster, tokens, agents):
+    request = bearing(cluster.gateway_token("team", "a", pod="a-1"))
+    agents.put(testing.agent("team", "a") | {"status": {"podName": "a-2"}})
+    with pytest.raises(errors.PolicyDenied, match="that of Agent a is a-2"):
+        await tokens.caller(request, path="/v1/agents")
+    agents.replace([])
+    with pytest.raises(errors.PolicyDenied, match="no Agent a in team"):
+        await tokens.caller(request, path="/v1/agents")
+
+
+async def test_a_refused_token_is_asked_about_again_sooner_than_a_good_one(cluster, agents):
     now = {"s": 0.0}
-    tokens = Tokens(Reviews(cluster, clock=lambda: now["s"]), audience="aion-kernel")
+    tokens = Tokens(Reviews(cluster, clock=lambda: now["s"]), audience="aion-kernel", agents=agents)
+    for _ in range(3):
+        with pytest.raises(errors.BadSignature):
+            await tokens.gateway(bearing("made-up"))
+    assert len(cluster.asked) == 1
+    now["s"] = 11.0
+    with pytest.raises(errors.BadSignature):
+        await tokens.gateway(bearing("made-up"))
+    assert len(cluster.asked) == 2
+
+
+async def test_answers_are_remembered_for_a_moment_and_outages_are_not(cluster, agents):
+    now = {"s": 0.0}
+    tokens = Tokens(Reviews(cluster, clock=lambda: now["s"]), audience="aion-kernel", agents=agents)
     request = bearing(cluster.gateway_token("team", "a", pod="a-1"))
     cluster.down = True
     with pytest.raises(errors.Unavailable, match="cannot be reviewed"):
