@@ -95,7 +95,7 @@ func (d *driver) prepare() error {
 	if err != nil {
 		return err
 	}
-	d.request = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", d.plan.Path, len(body), body)
+	d.request = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", d.plan.Path, len(body), body)
 	if d.epoll, err = syscall.EpollCreate1(0); err != nil {
 		return err
 	}

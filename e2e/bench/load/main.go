@@ -3,6 +3,8 @@
 //	load drive  -to unix:/path|tcp:host:port -path /p -body FILE -connections 16 -rate 1000 -seconds 5
 //	load echo   -listen 127.0.0.1:0          HTTP: answers each request with its own body
 //	load proxy  -listen 127.0.0.1:0 -backend http://…   net/http/httputil.ReverseProxy, nothing added
+//	load model  -listen 127.0.0.1:0 -chunks 100 -every 20ms   OpenAI's chat completions, without a model
+//	load streams -to … -path /p -body FILE -connections 200 -seconds 5   streams of that kind, open at once
 //	load runner -listen 127.0.0.1:0          a tool runner that answers each call at once with its own params
 //
 // One program, so that one build serves; standard library only. A server prints its address as its first line; drive
@@ -16,15 +18,19 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 )
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("expected drive, echo, proxy or runner"))
+		fail(fmt.Errorf("expected drive, streams, echo, proxy, model or runner"))
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	listen := flags.String("listen", "127.0.0.1:0", "where a server listens")
 	backend := flags.String("backend", "", "what the proxy stands before, as a URL")
+	var said model
+	flags.IntVar(&said.chunks, "chunks", 100, "of a model's stream")
+	flags.DurationVar(&said.every, "every", 20*time.Millisecond, "between the chunks of a model's stream")
 	var plan Plan
 	flags.StringVar(&plan.To, "to", "", "whom to ask: unix:/path or tcp:host:port")
 	flags.StringVar(&plan.Path, "path", "/", "the request's target")
@@ -42,6 +48,13 @@ func main() {
 		if result, err = Drive(plan); err == nil {
 			err = json.NewEncoder(os.Stdout).Encode(result)
 		}
+	case "streams":
+		var result Streamed
+		if result, err = Streams(plan); err == nil {
+			err = json.NewEncoder(os.Stdout).Encode(result)
+		}
+	case "model":
+		err = serve(*listen, said)
 	case "echo":
 		err = serve(*listen, http.HandlerFunc(echo))
 	case "proxy":
@@ -52,7 +65,7 @@ func main() {
 	case "runner":
 		err = serve(*listen, http.HandlerFunc(runner))
 	default:
-		err = fmt.Errorf("got %s, expected drive, echo, proxy or runner", os.Args[1])
+		err = fmt.Errorf("got %s, expected drive, streams, echo, proxy, model or runner", os.Args[1])
 	}
 	if err != nil {
 		fail(err)

@@ -107,7 +107,9 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
         async with FakeKernel(syscall.grant(runner)).serving() as kernel:
             began = time.monotonic()
             gateway, tcp = stack.enter_context(
-                _gateway((launch, gateway_python), folder, kernel.url, stage, logs / "gateway.log")
+                gateway_process(
+                    (launch, gateway_python), folder, kernel.url, logs / "gateway.log", cores=cores, realtime=realtime
+                )
             )
             stage.audit, stage.socket = Audit(kernel), f"{folder}/gw.sock"
             stage.sides = [
@@ -124,8 +126,8 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
 
 
 @contextlib.contextmanager
-def _gateway(
-    programs: tuple[Path, Path], folder: Path, kernel_url: str, stage: Stage, log: Path
+def gateway_process(
+    programs: tuple[Path, Path], folder: Path, kernel_url: str, log: Path, *, cores: Cores, realtime: bool
 ) -> Iterator[tuple[Process, str]]:
     """The gateway as its Pod starts it: by aion-launch, with the sockets that it listens on."""
     (folder / "token").write_text("a-token\n")
@@ -140,7 +142,7 @@ def _gateway(
     launch, python = programs
     argv = [launch, *(word for each in listen for word in ("--listen", each)), "--", python, "-m", "aion.gateway"]
     with processes.running(
-        argv, name="gateway", log=log, core=stage.cores.server, realtime=stage.realtime, env=env
+        argv, name="gateway", log=log, core=cores.server, realtime=realtime, env=env
     ) as process:
         yield process, f"127.0.0.1:{tcp}"
 
