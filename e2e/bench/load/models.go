@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -102,7 +104,13 @@ func Streams(plan Plan) (Streamed, error) {
 		MaxIdleConnsPerHost: plan.Connections,
 		DisableCompression:  true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, address)
+			for { // a unix socket whose queue is full refuses at once, where TCP would try again by itself
+				conn, err := dialer.DialContext(ctx, network, address)
+				if !errors.Is(err, syscall.EAGAIN) || ctx.Err() != nil {
+					return conn, err
+				}
+				time.Sleep(time.Millisecond)
+			}
 		},
 	}}
 	began := time.Now()

@@ -141,9 +141,7 @@ def gateway_process(
     listen = (f"unix={folder}/gw.sock", f"tcp=127.0.0.1:{tcp}", f"pod=127.0.0.1:{pod}")
     launch, python = programs
     argv = [launch, *(word for each in listen for word in ("--listen", each)), "--", python, "-m", "aion.gateway"]
-    with processes.running(
-        argv, name="gateway", log=log, core=cores.server, realtime=realtime, env=env
-    ) as process:
+    with processes.running(argv, name="gateway", log=log, core=cores.server, realtime=realtime, env=env) as process:
         yield process, f"127.0.0.1:{tcp}"
 
 
@@ -173,7 +171,7 @@ def gateway_environment() -> Path:
     The developers' own would not do: structlog, for one, loads rich where it finds it, and compiling leaves its memory behind.
     """
     folder = golang.cache() / "gateway-environment"
-    _sync(
+    sync(
         "--project",
         environment.REPO,
         "--no-dev",
@@ -189,11 +187,12 @@ def gateway_environment() -> Path:
 
 def _fastapi_environment() -> Path:
     """The interpreter of the FastAPI app's own locked environment, of the same Python as the gateway's."""
-    _sync("--script", FASTAPI, log="fastapi-environment")
+    sync("--script", FASTAPI, log="fastapi-environment")
     return Path(run.output([environment.uv(), "python", "find", "--script", FASTAPI]).strip())
 
 
-def _sync(*words: str | Path, log: str, **env: str) -> None:
+def sync(*words: str | Path, log: str, **env: str) -> None:
+    """Have an environment as its lock says, of this interpreter."""
     argv = [environment.uv(), "sync", "--quiet", "--frozen", "--compile-bytecode", "--python", sys.executable, *words]
     run.logged(argv, golang.cache() / f"log/{log}.log", env=env, remedy="PyPI cannot be reached")
 
