@@ -43,6 +43,7 @@ class RedisServer:
     port: int
     folder: Path
     password: str = ""
+    durable: bool = False
     process: subprocess.Popen | None = None
 
     @property
@@ -54,6 +55,8 @@ class RedisServer:
         if binary is None:
             pytest.fail("redis-server is not installed: apt-get install -y redis-server", pytrace=False)
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        if self.durable:
+            options[-1:] = ["yes", "--appendfsync", "always"]
         if self.password:
             options += ["--requirepass", self.password]
         with (self.folder / "redis.log").open("ab") as log:
@@ -77,8 +80,8 @@ class RedisServer:
 
 
 @contextmanager
-def redis_running(folder, *, port=None, password=""):
-    server = RedisServer(port or free_port(), folder, password)
+def redis_running(folder, *, port=None, password="", durable=False):
+    server = RedisServer(port or free_port(), folder, password, durable)
     try:
         server.start()
         yield server
