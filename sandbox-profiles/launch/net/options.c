@@ -1,9 +1,37 @@
-/* What programs ask of a TCP socket, answered by a unix socket: names of both ends, and options that mean nothing here. */
+/* What programs ask of a TCP socket, answered by a unix socket: names of both ends, and options that mean nothing here, but are
+ * read back as they were set, because gRPC for one looks. */
 #include "net.h"
 #include "sys.h"
 
 #include <netinet/tcp.h>
+#include <stdatomic.h>
 #include <string.h>
+
+enum { SLOTS = 4096 };
+
+/* A hash of socket, level and option << 32 | the value. A cache: what is pushed out reads as 0, as if never set. */
+static _Atomic uint64_t options[SLOTS];
+
+static uint64_t key_of(int fd, int level, int option)
+{
+	uint64_t key = socket_cookie(fd) * 0x9e3779b97f4a7c15u + (uint64_t)(unsigned)level * 0xff51afd7ed558ccdu + (uint64_t)(unsigned)option;
+	key = (key ^ key >> 31) * 0xc4ceb9fe1a85ec53u;
+	return key ^ key >> 29;
+}
+
+static void keep(int fd, int level, int option, const void *value, socklen_t len)
+{
+	uint32_t kept = 0;
+	uint64_t key = key_of(fd, level, option);
+	memcpy(&kept, value, len < sizeof kept ? len : sizeof kept);
+	atomic_store_explicit(&options[key % SLOTS], key >> 32 << 32 | kept, memory_order_relaxed);
+}
+
+static int kept_of(int fd, int level, int option)
+{
+	uint64_t key = key_of(fd, level, option), slot = atomic_load_explicit(&options[key % SLOTS], memory_order_relaxed);
+	return slot >> 32 == key >> 32 ? (int)(uint32_t)slot : 0;
+}
 
 EXPORT int getpeername(int fd, struct sockaddr *restrict at, socklen_t *restrict room)
 {
@@ -68,14 +96,16 @@ EXPORT int getsockopt(int fd, int level, int option, void *restrict to, socklen_
 		return answer_with(family, to, room);
 	if (level == SOL_SOCKET && option == SO_PROTOCOL && family_of(fd))
 		return answer_with(socket_int(fd, SO_TYPE) == SOCK_DGRAM ? IPPROTO_UDP : IPPROTO_TCP, to, room);
+	if (level == SOL_SOCKET && option == SO_REUSEPORT && family_of(fd))
+		return answer_with(kept_of(fd, level, option), to, room);
 	int done = (int)syscall(SYS_getsockopt, fd, level, option, to, room);
 	if (!done || level == SOL_SOCKET || !to || !room || !family_of(fd))
 		return done;
-	memset(to, 0, *room); /* off, none, unknown */
-	if (level == IPPROTO_TCP && option == TCP_INFO && *room)
+	if (level != IPPROTO_TCP || option != TCP_INFO)
+		return answer_with(kept_of(fd, level, option), to, room);
+	memset(to, 0, *room);
+	if (*room)
 		*(unsigned char *)to = TCP_ESTABLISHED;
-	else if (*room > sizeof(int))
-		*room = sizeof(int);
 	return 0;
 }
 
@@ -85,7 +115,9 @@ EXPORT int setsockopt(int fd, int level, int option, const void *value, socklen_
 	if (!done || err == EBADF || err == ENOTSOCK || !family_of(fd))
 		return done;
 	/* TCP_NODELAY, keep-alive times, hop limits, SO_REUSEPORT: true of a unix socket, or without meaning. */
-	if (level != SOL_SOCKET || option == SO_REUSEPORT)
+	if ((level != SOL_SOCKET && option >= 0) || option == SO_REUSEPORT) {
+		keep(fd, level, option, value, value ? len : 0);
 		return 0;
+	}
 	return failed(err);
 }

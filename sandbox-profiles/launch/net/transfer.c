@@ -4,6 +4,7 @@
 #include "sys.h"
 
 #include <string.h>
+#include <sys/uio.h>
 
 #ifdef __GLIBC__
 typedef int mmsg_flags;
@@ -46,6 +47,19 @@ static int is_question(int fd, const struct sockaddr *to, socklen_t len, struct 
 	return ours;
 }
 
+static ssize_t ask_in_parts(int fd, const struct place *place, const struct iovec *parts, size_t count)
+{
+	unsigned char question[512];
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (parts[i].iov_len > sizeof question - n)
+			return failed(EMSGSIZE);
+		memcpy(question + n, parts[i].iov_base, parts[i].iov_len);
+		n += parts[i].iov_len;
+	}
+	return datagram_ask(fd, place, question, n);
+}
+
 EXPORT ssize_t sendto(int fd, const void *bytes, size_t n, int flags, const struct sockaddr *to, socklen_t len)
 {
 	struct place place;
@@ -72,8 +86,6 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
 	struct place place;
 	struct msghdr plain = *message;
-	unsigned char question[512];
-	size_t n = 0;
 	if (settled(fd, flags))
 		return -1;
 	const struct sockaddr *to = message->msg_name;
@@ -90,14 +102,17 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 	long sent = inet ? failed(EINVAL) : waiting_call(SYS_sendmsg, fd, ARG(message), flags, 0, 0, 0);
 	if (sent >= 0 || (errno != ENOTCONN && errno != EINVAL && errno != EDESTADDRREQ) || !is_question(fd, to, len, &place))
 		return sent;
-	for (size_t i = 0; i < (size_t)message->msg_iovlen; i++) {
-		size_t part = message->msg_iov[i].iov_len;
-		if (part > sizeof question - n)
-			return failed(EMSGSIZE);
-		memcpy(question + n, message->msg_iov[i].iov_base, part);
-		n += part;
-	}
-	return datagram_ask(fd, &place, question, n);
+	return ask_in_parts(fd, &place, message->msg_iov, (size_t)message->msg_iovlen);
+}
+
+/* gRPC's resolver asks by it. */
+EXPORT ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+	struct place place;
+	long sent = waiting_call(SYS_writev, fd, ARG(parts), count, 0, 0, 0);
+	if (sent < 0 && (errno == ENOTCONN || errno == EDESTADDRREQ) && is_question(fd, NULL, 0, &place))
+		return ask_in_parts(fd, &place, parts, (size_t)count);
+	return sent;
 }
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned n, mmsg_flags flags)

@@ -86,7 +86,10 @@ static void a_socket_answers_as_one_of_tcp(void)
 	MUST(setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof value) == 0);
 	MUST(setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, sizeof value) == 0);
 	MUST(setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &value, sizeof value) == 0);
-	MUST(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &len) == 0 && len == sizeof value);
+	value = 0;
+	MUST(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &value, &len) == 0 && len == sizeof value && value == 1); /* gRPC looks */
+	MUST(getsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &value, &len) == 0 && value == 0);
+	MUST(getsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &value, &len) == 0 && value == 1);
 	MUST(getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &value, &len) == 0 && value == AF_INET);
 	MUST(getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &value, &len) == 0 && value == IPPROTO_TCP);
 	MUST(getsockopt(fd, SOL_SOCKET, SO_TYPE, &value, &len) == 0 && value == SOCK_STREAM);

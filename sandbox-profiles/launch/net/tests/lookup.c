@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <string.h>
+#include <sys/uio.h>
 
 static int look(const char *node, const char *service, int family, int flags, char text[64])
 {
@@ -104,6 +105,11 @@ static void a_name_server_answers_over_udp(void)
 	MUST(connect(fd, (struct sockaddr *)&server, sizeof server) == 0);
 	speaks_to(fd, &server);
 	MUST(ask(fd, NULL, 28, answer, &from) == 27 && (answer[3] & 15) == 0 && answer[7] == 0); /* AAAA: there is none */
+	unsigned char rest[] = { 0, 0, 1, 0, 1 };
+	struct iovec parts[] = { { "\xab\xcd\1\0\0\1\0\0\0\0\0\0\4echo\4test", 22 }, { rest, sizeof rest } };
+	MUST(writev(fd, parts, 2) == 27 && recv(fd, answer, 512, 0) == 43);
+	struct msghdr message = { .msg_iov = parts, .msg_iovlen = 2 };
+	MUST(sendmsg(fd, &message, 0) == 27 && recv(fd, answer, 512, 0) == 43);
 	unsigned char garbage[] = { 1, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 63, 'a' };
 	MUST(send(fd, garbage, sizeof garbage, 0) == sizeof garbage && recv(fd, answer, 512, MSG_DONTWAIT) == -1 && errno == EAGAIN);
 	close(fd);
