@@ -78,6 +78,11 @@ def span(
     if made.syscall == "tool.invoke":
         about["gen_ai.operation.name"] = "execute_tool"
         about["gen_ai.tool.name"] = made.subject
+    if made.syscall == "model.generate":
+        about["gen_ai.operation.name"] = "chat"
+        about["gen_ai.request.model"] = made.subject
+        about["gen_ai.usage.input_tokens"] = made.tokens_in
+        about["gen_ai.usage.output_tokens"] = made.tokens_out
     if error is not None:
         about["error.type"] = error.code
         if error.rule:

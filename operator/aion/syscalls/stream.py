@@ -127,6 +127,8 @@ class Stream:
         if piece is None:
             self._end(None)
             raise StopAsyncIteration
+        if self._call.answered is None:
+            self._call.answered = self._clock()  # what comes after the first piece is no latency
         return piece
 
     def leave(self) -> None:

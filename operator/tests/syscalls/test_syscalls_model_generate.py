@@ -351,3 +351,18 @@ async def test_many_streams_at_once_keep_within_the_budget():
     assert ledger.spent == sum(record.micro_usd for record in stage.audit.records) <= 20_000
     codes = {record.code for record in stage.audit.records}
     assert codes == {"", "E_BUDGET"}
+
+
+async def test_a_models_span_says_what_was_asked_by_the_names_of_the_genai_conventions():
+    async with staged(trace_ratio=1.0) as (stage, _):
+        await stage.call(NAME, {"model": "echo", "prompt": "x"})
+    about = stage.spans.spans[0].attributes
+    assert (about["gen_ai.operation.name"], about["gen_ai.request.model"]) == ("chat", "echo")
+    assert about["gen_ai.usage.input_tokens"] == stage.record.tokens_in
+
+
+async def test_a_streams_latency_is_until_its_first_piece():
+    async with staged() as (stage, _):
+        await gathered(await streamed(stage, model="slow", prompt="x" * 20))
+    assert stage.record.held_ms > 200
+    assert stage.record.latency_ms < stage.record.held_ms
