@@ -38,6 +38,14 @@ def dev(
         str,
         typer.Option(metavar="URL", help="A SearxNG-compatible server for web_search, such as http://127.0.0.1:8888."),
     ] = "",
+    model_url: Annotated[
+        str,
+        typer.Option(
+            metavar="URL",
+            help="An OpenAI-compatible server for model.generate, such as http://127.0.0.1:11434/v1; "
+            "its key, if it wants one, in AION_MODEL_KEY.",
+        ),
+    ] = "",
     policy: Annotated[
         Path | None,
         typer.Option(
@@ -69,6 +77,7 @@ def dev(
         files=files.resolve(),
         search_url=search_url,
         policy=policy,
+        model_url=model_url,
     )
     try:
         laptop.run(wishes, say=typer.echo)

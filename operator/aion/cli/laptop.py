@@ -8,6 +8,8 @@ process behind.
 import asyncio
 import contextlib
 import errno
+import json
+import os
 import secrets
 import signal
 import socket
@@ -22,7 +24,7 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from aion.api import event
+from aion.api import backends, event, grant, ids
 from aion.api import policy as policies
 from aion.api.shape import InvalidManifest
 from aion.api.tool import Tool
@@ -38,6 +40,9 @@ from aion.telemetry import logs
 GRACE_S = 2.0
 SEARCH_TOOL = "web-search"
 """The Tool that finds the search server's address, as the chart's `search.url` gives it in a cluster."""
+
+MODEL, MODEL_KEY = "local", "AION_MODEL_KEY"
+"""The backend that --model-url names, and the variable that holds its key where it wants one."""
 
 Say = Callable[[str], None]
 
@@ -58,6 +63,7 @@ class Wishes:
     files: Path
     search_url: str
     policy: Path | None
+    model_url: str = ""
 
 
 def run(wishes: Wishes, *, say: Say) -> None:
@@ -72,7 +78,8 @@ async def _until_cancelled(wishes: Wishes, *, say: Say) -> None:
     if (task := asyncio.current_task()) is not None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    policy, shelf = bundle(wishes.policy, search_url=wishes.search_url), _shelf(wishes)
+    policy, shelf = bundle(wishes.policy, search_url=wishes.search_url, model=bool(wishes.model_url)), _shelf(wishes)
+    models = _models(wishes.model_url)
     listening = listen(wishes.port)
     async with contextlib.AsyncExitStack() as stack:
         for each in listening:
@@ -87,6 +94,9 @@ async def _until_cancelled(wishes: Wishes, *, say: Say) -> None:
             policy=policy,
             tools=tools,
             anyone=True,
+            backends=models,
+            model_keys=_Key(os.environ.get(MODEL_KEY, "")) if wishes.model_url else None,
+            open_as=ids.agent_id(next(iter(wishes.keys)), startscreen.LOCAL),
         )
         async with asyncio.TaskGroup() as starting:
             for found in shelf.runnable:
@@ -95,6 +105,25 @@ async def _until_cancelled(wishes: Wishes, *, say: Say) -> None:
         await stack.enter_async_context(kernel.serving(listening, grace_s=GRACE_S))
         say(startscreen.welcome(_sight(wishes, shelf, policy, port=listening[0].getsockname()[1])))
         await _tell(kernel.bus, say)
+
+
+def _models(url: str) -> Mapping[str, grant.Backend]:
+    """Return the backend at this URL, if there is one; raises CannotStart."""
+    try:
+        return backends.read(json.dumps({MODEL: {"kind": "openai", "url": url}} if url else {}))
+    except ValueError as wrong:
+        raise CannotStart(f"--model-url: {wrong}") from None
+
+
+class _Key:
+    """The key of the one model server, from the environment: what stands in a command line is seen by everybody."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def key(self, name: str) -> str:  # noqa: ARG002 - there is one
+        """The key; empty where the server wants none."""
+        return self._key
 
 
 def _shelf(wishes: Wishes) -> localtools.Shelf:
@@ -124,8 +153,10 @@ async def _start(
         tools.put(held.endpoint, url)
 
 
-def bundle(path: Path | None, *, search_url: str) -> Policy:
+def bundle(path: Path | None, *, search_url: str, model: bool = False) -> Policy:
     """Return the policy: a file's, or one that allows every syscall and no host; and the search server's host.
+
+    With a model server, every model that the file has no route for leads there.
 
     Raises CannotStart.
     """
@@ -134,6 +165,10 @@ def bundle(path: Path | None, *, search_url: str) -> Policy:
         if search_url:
             egress = document.get("egress", {})
             document["egress"] = {**egress, "allow": [*egress.get("allow", []), _host(search_url)]}
+        if model:
+            models = document.get("models", {})
+            routes = [*models.get("routes", []), {"model": "*", "backends": [MODEL]}]
+            document["models"] = {**models, "routes": routes}
         return Policy.of(policies.Bundle.from_document(document), revision=1)
     except InvalidManifest as invalid:
         lines = [f"{where}: {said}" if where else said for where, said in invalid.problems]

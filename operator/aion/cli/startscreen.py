@@ -17,6 +17,8 @@ from aion.api.tool import Tool
 
 KEY_ID = "default"
 AGENT = "researcher-1"
+LOCAL = "local"
+"""As whom clients speak that know nothing of us."""
 
 _SAMPLES: dict[str, object] = {"string": "text", "integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
 
@@ -62,6 +64,8 @@ def welcome(sight: Sight) -> str:
         f"  tenants   {', '.join(sight.tenants)} (key id {KEY_ID})",
         f"  policy    {sight.digest[:12]}; net.fetch may reach {hosts or 'no host: --search-url or --policy names some'}",
         *_shelf(sight),
+        f"  clients   OPENAI_BASE_URL={url}/v1  ANTHROPIC_BASE_URL={url}  MCP {url}/mcp",
+        f"            any key; each call is {ids.agent_id(sight.tenants[0], LOCAL)}'s",
         f"  look at   {url}/openapi.json  {url}/metrics",
         "",
         "Try it from another terminal (`pip install aion-sdk`, where it is not there yet):",

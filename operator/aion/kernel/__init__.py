@@ -5,7 +5,7 @@ any agent noticing: gateways answer syscalls by themselves and only report here.
 
 Files, in the order a request meets them: `serving` (sockets) -> `dispatch` (raw ASGI: the syscall path or FastAPI) ->
 `intake` (its body) -> `auth` (who asks; `reviews`, `tenantkeys` know) -> what is asked: `external` (a syscall from
-outside the cluster, for `residents`, on record by `recorder`), `routes` with `views` (agents, policy),
+outside the cluster, for `residents`, on record by `recorder`), `unsigned` (the dialects, on a laptop alone), `routes` with `views` (agents, policy),
 `audits` (the audit read back), `channel`
 (a gateway), `stream` (events), `probes` -> `refusal` where the answer is no.
 Behind them: `store` (what is kept) in `memorystore` or `redisstore` with `append.lua`, `drafts` (what is written there), `chains` (whether records follow on one another), `quotas` with `lend.lua` (what a

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from aion.api import auditchain, errors, grant, syscall
 from aion.api import channel as frames
+from aion.dialects.served import Served
 from aion.kernel import audits, openapi, probes, refusal, routes, scope, stream
 from aion.kernel.auth import Authority, Either, Signed, Tokens
 from aion.kernel.bus import Bus
@@ -39,6 +40,7 @@ from aion.kernel.reviews import Reviews
 from aion.kernel.serving import Server
 from aion.kernel.store import Store
 from aion.kernel.tenantkeys import TenantKeys
+from aion.kernel.unsigned import Unsigned
 from aion.syscalls.model_generate import ModelGenerate, ModelKeys
 from aion.syscalls.net_fetch import NetFetch
 from aion.syscalls.router import Router
@@ -69,6 +71,7 @@ class Kernel:
     purses: Purses
     tools: ToolCaller
     models: ModelGenerate | None
+    dialects: Served | None
     tracer: spans.Spans
     background: tuple[scope.Work, ...]
 
@@ -90,6 +93,8 @@ class Kernel:
                     await server.close(within_s=grace_s)
                     await _end(running)
         finally:
+            if self.dialects is not None:
+                await self.dialects.close()
             await self.recorder.close()
             await self.purses.close()
             await self.tools.close()
@@ -124,6 +129,7 @@ def assemble(
     anyone: bool = False,
     backends: Mapping[str, grant.Backend] = MappingProxyType({}),
     model_keys: ModelKeys | None = None,
+    open_as: str = "",
 ) -> Kernel:
     """Put a kernel together.
 
@@ -134,6 +140,7 @@ def assemble(
     `anyone` grants agents that never registered all that policy allows: for a laptop.
     `backends` are what model.generate may be routed to. Agents outside the cluster may ask models only where there are
     `model_keys`: a cluster's kernel holds none, so there the gateways alone ask.
+    `open_as` is the agent as whom anybody who reaches the port speaks the dialects, unsigned: for a laptop.
     """
     collected = metrics.registry()
     counted = KernelMetrics(collected)
@@ -187,8 +194,14 @@ def assemble(
     external = External(
         authority=signed, residents=residents, door=door, router=router, recorder=recorder, metrics=counted
     )
+    unsigned = (
+        Unsigned(router, door=door, residents=residents, recorder=recorder, agent_id=open_as) if open_as else None
+    )
+    dialects = unsigned.dialects if unsigned else None
     return Kernel(
-        asgi=Dispatch(syscalls=external, control=control),
+        asgi=Dispatch(
+            syscalls=external, control=control, dialects=unsigned, spoken_at=dialects.paths if dialects else ()
+        ),
         registry=registry,
         grants=grants,
         store=store,
@@ -197,6 +210,7 @@ def assemble(
         purses=purses,
         tools=tools,
         models=models,
+        dialects=dialects,
         tracer=tracer,
         background=tuple(background),
     )

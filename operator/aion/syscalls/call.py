@@ -27,7 +27,7 @@ KERNEL = Engine("kernel", "aion")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who stands at the door. `via` is how that is known: `socket` (the Pod's own), or `hmac`.
+    """Who stands at the door. `via` is how that is known: `socket` (the Pod's own), `hmac`, or `loopback` (a laptop's).
 
     `agent_id` may be empty where a signature speaks for a whole tenant; then the body says which of its agents.
     """
