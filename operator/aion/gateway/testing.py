@@ -16,7 +16,7 @@ from aion.api import channel, grant
 class FakeKernel:
     """Serves one gateway at a time. What it received is in `hellos`, `beats`, `records`, `leases` and `tokens`.
 
-    While `lending`, it lends whatever is wanted.
+    `batches` counts the frames that brought records. While `lending`, it lends whatever is wanted.
     """
 
     def __init__(self, granted: grant.Grant | None) -> None:
@@ -28,6 +28,7 @@ class FakeKernel:
         self.beats: list[channel.Heartbeat] = []
         self.records: list[channel.AuditRecord] = []
         self.leases: list[channel.Lease] = []
+        self.batches = 0
         self.lending = True
         self._socket: web.WebSocketResponse | None = None
         self._news = asyncio.Condition()
@@ -91,6 +92,7 @@ class FakeKernel:
                 else channel.Leased(ttl_s=60.0, refused="the tenant has nothing left", retry_after_ms=7000)
             )
         else:
+            self.batches += 1
             async with self._news:
                 known = {record.n for record in self.records}
                 came = [channel.decode_record(text) for text in frame.records]

@@ -50,9 +50,8 @@ class Standing:
     tunnels: int = 0
 
 
-def nobody() -> Standing:
-    """The standing of a caller who is not known yet: it may do nothing."""
-    return Standing(NO_RIGHTS)
+NOBODY = Standing(NO_RIGHTS)
+"""The standing of every caller who is not known yet: it may do nothing, so that nothing on it ever changes."""
 
 
 class Nesting(Protocol):

@@ -30,14 +30,14 @@ def record(
     held_ms: float = 0.0,
 ) -> channel.AuditRecord:
     """The audit record of a call, for its place in the chain. What a stranger wrote (a name, a task id) is cut to a length."""
-    rights, context = call.rights, call.context
+    grant, context = call.rights.grant, call.context
     return channel.AuditRecord(
         n=place.n,
         prev=place.prev,
         ts_ms=call.started_ns // 1_000_000,
         audit_id=call.audit_id,
-        tenant=rights.tenant or call.caller.tenant,
-        agent=rights.agent_id or call.caller.agent_id,
+        tenant=grant.tenant or call.caller.tenant,
+        agent=grant.agent_id or call.caller.agent_id,
         syscall=call.name[:_MAX_NAME],
         decision=decision(error),
         code=error.code if error else "",
@@ -50,11 +50,11 @@ def record(
         trace_id=parent.trace_id if parent else context.trace_id[:_MAX_NAME],
         task_id=context.task_id[:_MAX_TEXT],
         parent=call.within.audit_id if call.within else "",
-        policy_revision=rights.grant.policy_revision,
+        policy_revision=grant.policy_revision,
         subject=call.subject[:_MAX_TEXT],
         bytes_in=call.bytes_in,
         bytes_out=call.bytes_out,
-        held_ms=round(held_ms, 3),
+        held_ms=round(held_ms, 3) if held_ms else 0.0,
     )
 
 

@@ -19,7 +19,7 @@ import msgspec
 from aion.api import auditchain, channel, errors, ids, syscall
 from aion.syscalls import policies, records
 from aion.syscalls.budgets import Claim
-from aion.syscalls.call import Call, Caller, Standing, Work, nobody
+from aion.syscalls.call import NOBODY, Call, Caller, Standing, Work
 from aion.syscalls.handler import Handler
 from aion.syscalls.stream import Pieces, Stream
 from aion.telemetry import logs, spans
@@ -229,7 +229,7 @@ class Router:
             started=self._clock.monotonic(),
             started_ns=now,
             router=self,
-            standing=nobody(),
+            standing=NOBODY,
         )
 
     def _identify(self, call: Call, body: bytes) -> None:

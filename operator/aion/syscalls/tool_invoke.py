@@ -47,10 +47,8 @@ class ToolInvoke:
 
     def admit(self, call: Call) -> Work:
         """Find the tool, then ask capabilities and schema."""
-        if len(bytes(call.params)) > toolcall.MAX_PARAMS_BYTES:
-            raise errors.TooLarge(
-                f"params have {len(bytes(call.params))} bytes, a tool takes at most {toolcall.MAX_PARAMS_BYTES}"
-            )
+        if (size := len(memoryview(call.params))) > toolcall.MAX_PARAMS_BYTES:
+            raise errors.TooLarge(f"params have {size} bytes, a tool takes at most {toolcall.MAX_PARAMS_BYTES}")
         args = _arguments(call.params)
         name = args.pop("tool", None)
         if not isinstance(name, str) or not name:

@@ -125,16 +125,16 @@ class Link:
         if waiting is None or waiting.answer.done():
             return  # it timed out here while the answer was on its way
         match frame:
-            case toolcall.Result(result=result):
-                if len(bytes(result)) > toolcall.MAX_RESULT_BYTES:
+            case toolcall.Result(result=raw):
+                result = bytes(raw)
+                if len(result) > toolcall.MAX_RESULT_BYTES:
                     waiting.answer.set_exception(
                         errors.TooLarge(
-                            f"the tool's result has {len(bytes(result))} bytes, expected at most "
-                            f"{toolcall.MAX_RESULT_BYTES}"
+                            f"the tool's result has {len(result)} bytes, expected at most {toolcall.MAX_RESULT_BYTES}"
                         )
                     )
                 else:
-                    waiting.answer.set_result(bytes(result))
+                    waiting.answer.set_result(result)
             case toolcall.Failure(code=code, message=said, details=details):
                 waiting.answer.set_exception(_failure(code, said, details, because=waiting.refused.get(code)))
             case toolcall.Syscall():

@@ -14,7 +14,7 @@ from aion.gateway.admission import Admission
 from aion.gateway.door import Door
 from aion.gateway.parking import SAVING, Parking
 from aion.gateway.podface import PodFace
-from aion.syscalls.call import Call, Caller, nobody
+from aion.syscalls.call import NOBODY, Call, Caller
 from aion.telemetry import metrics
 
 
@@ -27,7 +27,7 @@ class Pod:
 
     def refusal(self, name: str, within: Call | None = None) -> errors.SyscallError | None:
         call = Call(
-            name=name, caller=Caller("t", ""), audit_id="", started=0.0, started_ns=0, router=None, standing=nobody()
+            name=name, caller=Caller("t", ""), audit_id="", started=0.0, started_ns=0, router=None, standing=NOBODY
         )
         call.within = within
         try:
@@ -71,7 +71,7 @@ async def test_nothing_new_begins_and_what_saves_is_served_until_the_end():
         started=0.0,
         started_ns=0,
         router=None,
-        standing=nobody(),
+        standing=NOBODY,
     )
     assert pod.refusal("net.fetch", within=outer) is None, "what a tool does for a call under way is under way"
     pod.calls = 0

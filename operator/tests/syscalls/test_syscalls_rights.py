@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 from aion.api import errors, grant, syscall
 from aion.syscalls import rights
 from aion.syscalls.budgets import Claim
-from aion.syscalls.call import Call, Caller, Standing, nobody
+from aion.syscalls.call import NOBODY, Call, Caller, Standing
 from aion.syscalls.policies import AllOf, HoldsCapabilities, MayCall
 from aion.syscalls.testing import AGENT, OpenDoor, Scripted, a_tool, granted
 
@@ -55,7 +55,7 @@ def test_a_pattern_in_a_grant_grants_nothing():
 
 
 def test_nobody_may_do_anything():
-    mine = nobody().rights
+    mine = NOBODY.rights
     assert (mine.capabilities, mine.tools, mine.refusals.keys()) == (frozenset(), {}, set(syscall.NAMES))
 
 
