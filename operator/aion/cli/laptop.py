@@ -30,11 +30,12 @@ from aion.api.shape import InvalidManifest
 from aion.api.tool import Tool
 from aion.cli import localtools, startscreen
 from aion.cli import policy as policy_files
-from aion.kernel import app, residents, serving
+from aion.kernel import app, residents
 from aion.kernel.bus import Bus, Interest
 from aion.kernel.grants import Policy
 from aion.kernel.memorystore import MemoryStore
 from aion.kernel.tenantkeys import FixedKeys
+from aion.serving import sockets
 from aion.telemetry import logs
 
 GRACE_S = 2.0
@@ -187,12 +188,12 @@ def _host(search_url: str) -> dict[str, Any]:
 def listen(port: int) -> list[socket.socket]:
     """Return sockets on both of the addresses that `localhost` may be, or on the one there is; raises CannotStart."""
     try:
-        first = serving.bind("127.0.0.1", port)
-    except (serving.AddressTaken, OSError) as refused:
+        first = sockets.bind("127.0.0.1", port)
+    except (sockets.AddressTaken, OSError) as refused:
         raise CannotStart(f"{refused} (--port)") from None
     try:
-        return [first, serving.bind("::1", first.getsockname()[1])]
-    except serving.AddressTaken as taken:
+        return [first, sockets.bind("::1", first.getsockname()[1])]
+    except sockets.AddressTaken as taken:
         first.close()
         raise CannotStart(f"{taken} (--port)") from None
     except OSError as without:

@@ -23,7 +23,7 @@ import yaml
 from aion.api import errors, labels, signing
 from aion.api.shape import InvalidManifest
 from aion.api.tool import Tool
-from aion.kernel import serving
+from aion.serving import sockets
 from aion.syscalls.toolchannels import ToolChannels
 from aion.syscalls.toollink import Ask
 from aion.toolrunner import pytool
@@ -179,7 +179,7 @@ async def runner(of: Runnable, *, files: Path, keys: Path, say: Say) -> AsyncIte
     """Run one Tool's runner until the context is left; gives its base URL. What it writes on stderr goes to `say`."""
     inherited = {name: value for name, value in os.environ.items() if name in _KEPT_ENVIRONMENT}
     environment = {**inherited, **of.environment, "AION_TENANT": TENANT, "AION_KEYS_DIR": str(keys)}
-    with serving.bind("127.0.0.1", 0) as listening:
+    with sockets.bind("127.0.0.1", 0) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         fd = listening.fileno()
         process = await asyncio.create_subprocess_exec(

@@ -1,6 +1,6 @@
 """The sidecar process: the only door of an agent.
 
-Files, in the order a syscall meets them: `listeners` (sockets that were open before Python was) -> `serving` (HTTP on
+Files, in the order a syscall meets them: `listeners` (sockets that were open before Python was) -> `aion.serving` (HTTP on
 them) -> `peers` (whose process is at the other end) -> `agentface` (raw ASGI, by `asgi`; what is no syscall of ours, and
 what is answered by a stream, goes through `aion.dialects`) -> the router of `aion.syscalls`, which asks `door` (by which
 grant), signs for tools with `keys` and shows models' backends their keys with `modelkeys`. `proxy/` is the other way in:

@@ -31,8 +31,8 @@ from aion.gateway.parking import Parking
 from aion.gateway.peers import Known
 from aion.gateway.podface import PodFace
 from aion.gateway.proxy.face import EgressFace
-from aion.gateway.serving import Server
 from aion.gateway.settings import Settings
+from aion.serving.server import Server
 from aion.syscalls.call import Caller
 from aion.syscalls.model_generate import ModelGenerate
 from aion.syscalls.net_fetch import NetFetch
@@ -40,17 +40,14 @@ from aion.syscalls.purse import Purse
 from aion.syscalls.router import Router
 from aion.syscalls.tool_invoke import ToolInvoke
 from aion.syscalls.toolchannels import ToolChannels
-from aion.telemetry import logs, metrics, spans
+from aion.telemetry import logs, metrics, spans, termination
 from aion.telemetry.journal import Journal
 
-EX_UNAVAILABLE, EX_CONFIG = 69, 78
 DRAIN_S, CUT_S = 3.0, 1.0
 """The last audit, and the last answers: together with grace_s below the Pod's grace."""
 
 YOUNG = 10_000
 """Objects in which the collector looks for cycles, some 2 MiB: a syscall leaves none, and at Python's 700 it pays 4 % for the search."""
-
-TERMINATION_LOG = Path("/dev/termination-log")
 
 _log = logs.get("gateway")
 
@@ -151,18 +148,10 @@ def main() -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(given))
     except (settings.BadSettings, listeners.NoListeners, ValueError) as wrong:
-        return _leave(EX_CONFIG, str(wrong))
+        return termination.leave(termination.EX_CONFIG, str(wrong))
     except OSError as failed:
-        return _leave(EX_UNAVAILABLE, f"the gateway cannot start: {failed}")
+        return termination.leave(termination.EX_UNAVAILABLE, f"the gateway cannot start: {failed}")
     return 0
-
-
-def _leave(status: int, sentence: str) -> int:
-    """Say why, where a person and the controller look."""
-    with contextlib.suppress(OSError):
-        TERMINATION_LOG.write_text(sentence)
-    sys.stderr.write(sentence + "\n")
-    return status
 
 
 if __name__ == "__main__":

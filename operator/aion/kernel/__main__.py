@@ -5,26 +5,22 @@ becomes ready when Redis answers, the cluster has been read and a policy is in f
 """
 
 import asyncio
-import contextlib
 import signal
 import sys
-from pathlib import Path
 
 import pydantic
 import uvloop
 
 from aion import __version__
 from aion.api import backends
-from aion.kernel import app, serving
+from aion.kernel import app
 from aion.kernel.clock import wall_ms
 from aion.kernel.cluster import ApiServer
 from aion.kernel.redisstore import RedisStore
 from aion.kernel.settings import Settings
 from aion.kernel.tenantkeys import ClusterKeys
-from aion.telemetry import logs, spans
-
-EX_UNAVAILABLE, EX_CONFIG = 69, 78
-TERMINATION_LOG = Path("/dev/termination-log")
+from aion.serving import sockets
+from aion.telemetry import logs, spans, termination
 
 _log = logs.get("kernel")
 
@@ -53,7 +49,7 @@ async def serve(given: Settings) -> None:
             default_ceiling=given.default_capabilities,
             backends=backends.read(given.models),
         )
-        async with kernel.serving([serving.bind(given.host, given.port)], grace_s=given.grace_s):
+        async with kernel.serving([sockets.bind(given.host, given.port)], grace_s=given.grace_s):
             _log.info("kernel.serving", port=given.port, version=__version__)
             await stop.wait()
             _log.info("kernel.stopping", grace_s=given.grace_s)
@@ -70,20 +66,12 @@ def main() -> int:
             runner.run(serve(given))
     except pydantic.ValidationError as wrong:
         fields = ", ".join(f"AION_{str(each['loc'][0]).upper()}: {each['msg']}" for each in wrong.errors())
-        return _leave(EX_CONFIG, f"the environment of the kernel: {fields}")
-    except (serving.AddressTaken, ValueError) as wrong:
-        return _leave(EX_CONFIG, f"the kernel cannot start: {wrong}")
+        return termination.leave(termination.EX_CONFIG, f"the environment of the kernel: {fields}")
+    except (sockets.AddressTaken, ValueError) as wrong:
+        return termination.leave(termination.EX_CONFIG, f"the kernel cannot start: {wrong}")
     except OSError as failed:
-        return _leave(EX_UNAVAILABLE, f"the kernel cannot start: {failed}")
+        return termination.leave(termination.EX_UNAVAILABLE, f"the kernel cannot start: {failed}")
     return 0
-
-
-def _leave(status: int, sentence: str) -> int:
-    """Say why, where a person looks."""
-    with contextlib.suppress(OSError):
-        TERMINATION_LOG.write_text(sentence)
-    sys.stderr.write(sentence + "\n")
-    return status
 
 
 if __name__ == "__main__":

@@ -37,10 +37,11 @@ from aion.kernel.recorder import Recorder
 from aion.kernel.registry import Registry
 from aion.kernel.residents import Residents
 from aion.kernel.reviews import Reviews
-from aion.kernel.serving import Server
 from aion.kernel.store import Store
 from aion.kernel.tenantkeys import TenantKeys
 from aion.kernel.unsigned import Unsigned
+from aion.serving.limits import Limits
+from aion.serving.server import Server
 from aion.syscalls.model_generate import ModelGenerate, ModelKeys
 from aion.syscalls.net_fetch import NetFetch
 from aion.syscalls.router import Router
@@ -49,6 +50,12 @@ from aion.syscalls.toolchannels import Tools
 from aion.telemetry import metrics, spans
 
 CANCEL_AGAIN_S = 0.2
+
+CONNECTIONS = 8192
+"""At once, gateways' channels among them: 80 MiB at most while they are idle."""
+
+STALLED_S = 60.0
+"""Who leaves events unread for so long is cut, and comes back with `since`."""
 
 
 class ToolCaller(Tools, Protocol):
@@ -74,6 +81,7 @@ class Kernel:
     dialects: Served | None
     tracer: spans.Spans
     background: tuple[scope.Work, ...]
+    limits: Limits
 
     @contextlib.asynccontextmanager
     async def serving(self, on: Sequence[socket.socket], *, grace_s: float) -> AsyncIterator[None]:
@@ -81,11 +89,12 @@ class Kernel:
 
         Work that breaks ends the context with its error: a kernel that no longer follows its cluster must not serve on.
         """
-        server = Server(self.asgi)
+        server = Server()
         try:
             async with asyncio.TaskGroup() as group:
                 running = [group.create_task(work()) for work in self.background]
-                await server.listen(on)
+                for each in on:
+                    await server.listen(each, self.asgi, limits=self.limits, websockets=True)
                 try:
                     yield
                 finally:
@@ -130,6 +139,7 @@ def assemble(
     backends: Mapping[str, grant.Backend] = MappingProxyType({}),
     model_keys: ModelKeys | None = None,
     open_as: str = "",
+    connections: int = CONNECTIONS,
 ) -> Kernel:
     """Put a kernel together.
 
@@ -139,7 +149,7 @@ def assemble(
     `default_ceiling` is the most that agents of a namespace without a Tenant may be allowed; None: no ceiling.
     `anyone` grants agents that never registered all that policy allows: for a laptop.
     `backends` are what model.generate may be routed to. Agents outside the cluster may ask models only where there are
-    `model_keys`: a cluster's kernel holds none, so there the gateways alone ask.
+    `model_keys`: a cluster's kernel holds none, so there the gateways alone ask. `connections` is how many it has at once.
     `open_as` is the agent as whom anybody who reaches the port speaks the dialects, unsigned: for a laptop.
     """
     collected = metrics.registry()
@@ -213,6 +223,7 @@ def assemble(
         dialects=dialects,
         tracer=tracer,
         background=tuple(background),
+        limits=Limits(connections=connections, stalled_s=STALLED_S),
     )
 
 

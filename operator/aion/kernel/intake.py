@@ -1,10 +1,9 @@
-"""Bodies of requests: taken whole, within a size and a time.
+"""Bodies of requests: taken whole, within a size. How long one may take, the listener says (`aion.serving`).
 
 It stands apart because a signature covers the whole body, so every route that takes one must hold it in memory first,
-and a stranger must not decide how much that is or how long it lasts. It must never read on once the limit is passed.
+and a stranger must not decide how much that is. It must never read on once the limit is passed.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -15,23 +14,12 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
-BODY_S = 20.0
-"""From the head to the end of the body: 8 MiB by a line of 4 Mbit/s."""
-
 
 async def whole(scope: Message, receive: Receive, *, limit: int) -> bytes:
-    """Return the body of one request; raises BadRequest where it is too large, too slow or cut off."""
+    """Return the body of one request; raises BadRequest where it is too large or cut off."""
     declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     if declared.isdigit() and int(declared) > limit:
         raise _too_large(int(declared), limit)
-    try:
-        async with asyncio.timeout(BODY_S):
-            return await _read(receive, limit=limit)
-    except TimeoutError:
-        raise errors.BadRequest(f"the body was not whole within {BODY_S:.0f} s") from None
-
-
-async def _read(receive: Receive, *, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:

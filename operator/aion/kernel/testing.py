@@ -17,11 +17,12 @@ import rfc8785
 
 from aion.api import errors, labels
 from aion.api import policy as policies
-from aion.kernel import policysource, serving
+from aion.kernel import policysource
 from aion.kernel.app import Kernel
 from aion.kernel.cluster import ApiError, Json, ListMeta, ObjectList, WatchEvent
 from aion.kernel.memorystore import MemoryStore
 from aion.kernel.store import Draft, Recorded, Row, Sighting
+from aion.serving import sockets
 
 _PLURALS = {
     "Agent": "agents",
@@ -298,7 +299,7 @@ def pointer(of: policies.Bundle, *, revision: int, namespace: str = "aion-system
 @asynccontextmanager
 async def started(kernel: Kernel, *, grace_s: float = 1.0) -> AsyncIterator[str]:
     """Serve a kernel on a free loopback port; gives its base URL."""
-    socket = serving.bind("127.0.0.1", 0)
+    socket = sockets.bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{socket.getsockname()[1]}"
     async with kernel.serving([socket], grace_s=grace_s):
         yield url

@@ -7,7 +7,6 @@ never run: the reason goes to the termination log, where the controller finds it
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shlex
 import socket
@@ -19,13 +18,12 @@ import uvicorn
 import uvloop
 
 from aion.api import toolcall
+from aion.telemetry import termination
 from aion.toolrunner import errors, local, mcp_remote, mcp_stdio, native
 from aion.toolrunner.app import App
 from aion.toolrunner.engine import Engine
 from aion.toolrunner.settings import Keys, Settings
 
-EX_DATAERR = 65
-TERMINATION_LOG = Path("/dev/termination-log")
 FIRST_FD = 3
 
 DRAIN_S = 20.0
@@ -113,21 +111,13 @@ async def serve(settings: Settings) -> int:
             await serving
             if not isinstance(bad, errors.BadArtefact):
                 raise bad
-            return refuse(f"Tool {tool.name}@{tool.version} cannot run: {bad}")
+            return termination.leave(termination.EX_DATAERR, f"Tool {tool.name}@{tool.version} cannot run: {bad}")
         await serving
     finally:
         loading.cancel()
         leaving.cancel()
         await engine.close()
     return 0
-
-
-def refuse(sentence: str) -> int:
-    """Say why this tool can never run, where a person and the controller look."""
-    with contextlib.suppress(OSError):
-        TERMINATION_LOG.write_text(sentence)
-    sys.stderr.write(sentence + "\n")
-    return EX_DATAERR
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from aion.gateway.admission import Admission
 from aion.gateway.agentface import AgentFace
 from aion.gateway.door import Door
 from aion.gateway.peers import Known
-from aion.gateway.serving import Server
+from aion.serving.server import Server
 from aion.syscalls import testing
 from aion.syscalls.call import Caller
 from aion.syscalls.handler import Handler

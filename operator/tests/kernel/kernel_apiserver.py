@@ -3,8 +3,9 @@
 import json
 from contextlib import asynccontextmanager
 
-from aion.kernel import serving
 from aion.kernel.cluster import ApiError
+from aion.serving import sockets
+from aion.serving.server import Server
 
 TOKEN = "the-pods-own-token"
 
@@ -71,8 +72,8 @@ async def answer(send, status, body):
 async def served(cluster, *, port=0):
     """Gives the face and its URL."""
     face = HttpFace(cluster)
-    server, bound = serving.Server(face), serving.bind("127.0.0.1", port)
-    await server.listen([bound])
+    server, bound = Server(), sockets.bind("127.0.0.1", port)
+    await server.listen(bound, face)
     try:
         yield face, f"http://127.0.0.1:{bound.getsockname()[1]}"
     finally:

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 from kernel_scene import ID, KEYS, SECRET, Outsider, scene, settlement, signed, until
 
 from aion.api import errors, keyids, toolcall
-from aion.kernel import external, serving, testing
+from aion.kernel import external, testing
 from aion.kernel.auth import Caller
 from aion.kernel.external import Door, TenantTools
 from aion.kernel.tenantkeys import FixedKeys
+from aion.serving import sockets
+from aion.serving.server import Server
 from aion.syscalls import call as calls
 from aion.syscalls import testing as syscalls
 from aion.syscalls.purse import Purse
@@ -205,17 +207,6 @@ async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(monkeypatch)
             assert answer.status == 400
 
 
-async def test_a_body_that_never_ends_is_given_up(monkeypatch):
-    monkeypatch.setattr("aion.kernel.intake.BODY_S", 0.1)
-    async with scene() as stage:
-        reader, writer = await asyncio.open_connection(*stage.url.removeprefix("http://").split(":"))
-        writer.write(b"POST /v1/syscall/tool.invoke HTTP/1.1\r\nHost: k\r\nContent-Length: 100\r\n\r\nabc")
-        head = await asyncio.wait_for(reader.readline(), 2)
-        assert b"400" in head
-        writer.close()
-        await writer.wait_closed()
-
-
 async def test_a_caller_that_leaves_in_the_middle_disturbs_nobody():
     async with scene() as stage:
         for part in (
@@ -313,8 +304,8 @@ async def runner():
     tool = toolcall.RunnerTool(name="t", version="1.0.0", kind="wasm", input_schema={})
     app = App(Answering(), tool, keys=lambda tenant, key_id: SECRET if (tenant, key_id) == ("team", NEWEST) else None)
     await app.load()
-    server, bound = serving.Server(app), serving.bind("127.0.0.1", 0)
-    await server.listen([bound])
+    server, bound = Server(), sockets.bind("127.0.0.1", 0)
+    await server.listen(bound, app, websockets=True)
     yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     await server.close(within_s=1)
 
@@ -353,13 +344,13 @@ async def test_another_tenants_key_opens_no_runner_and_no_key_is_said_so(runner)
 
 
 def test_a_port_that_is_taken_is_said_so():
-    taken = serving.bind("127.0.0.1", 0)
-    with taken, pytest.raises(serving.AddressTaken, match="another program listens"):
-        serving.bind("127.0.0.1", taken.getsockname()[1])
+    taken = sockets.bind("127.0.0.1", 0)
+    with taken, pytest.raises(sockets.AddressTaken, match="another program listens"):
+        sockets.bind("127.0.0.1", taken.getsockname()[1])
 
 
 def test_every_address_of_the_machine_is_served_where_none_is_named():
-    with serving.bind("", 0) as everywhere:
+    with sockets.bind("", 0) as everywhere:
         port = everywhere.getsockname()[1]
         for host in ["127.0.0.1", *(["::1"] if socket.has_dualstack_ipv6() else [])]:
             began = time.monotonic()
