@@ -204,9 +204,12 @@ def _no_method(message: Message) -> RpcError:
 
 def _result(name: str, reply: Reply) -> dict[str, Any]:
     """What the router said, as tools/call answers it; raises RpcError for what is the protocol's matter."""
-    answer = syscall.read_answer(reply.body)
-    if isinstance(answer, syscall.Ok):
-        return mcp_tools.result(answer)
+    try:
+        answer = syscall.read_answer(reply.body)
+        if isinstance(answer, syscall.Ok):
+            return mcp_tools.result(answer)
+    except RecursionError:
+        raise RpcError(mcp.INTERNAL_ERROR, f"the result of {name[:64]} is nested too deep to be passed on") from None
     code, data = answer.error.code, {"auditId": answer.audit_id, "error": answer.error}
     if code in _UNKNOWN:
         raise RpcError(mcp.INVALID_PARAMS, f"Unknown tool: {name[:64]} ({answer.error.message})", data=data)

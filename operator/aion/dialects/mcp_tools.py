@@ -132,7 +132,10 @@ def _schema(schema: dict[str, Any]) -> dict[str, Any]:
 
     That word makes clients copy an argument into a header; here nobody reads it, and what is in it would be in logs.
     """
-    return {**_without_headers(schema), "type": "object"}
+    try:
+        return {**_without_headers(schema), "type": "object"}
+    except RecursionError:  # who calls it by such a schema is told by the schema's compiler
+        return {"type": "object"}
 
 
 _NAMES = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})

@@ -122,3 +122,13 @@ def test_a_result_that_is_content_already_goes_out_as_it_is():
 )
 def test_a_result_that_only_looks_like_content_is_structured(result: bytes):
     assert done(result)["structuredContent"] == json.loads(result)
+
+
+def test_a_schema_that_is_nested_beyond_reading_keeps_no_other_tool_from_being_listed():
+    deep: dict[str, object] = {}
+    for _ in range(2000):
+        deep = {"properties": {"a": deep}}
+    tools = [testing.a_tool("deep", schema=deep), testing.a_tool("flat")]
+    listed = mcp_tools.listed(rights.of(testing.granted(syscalls=["tool.invoke"], tools=tools)))
+    assert [tool["name"] for tool in listed] == ["deep", "flat"]
+    assert listed[0]["inputSchema"] == {"type": "object"}
