@@ -202,3 +202,21 @@ async def test_a_client_that_leaves_lets_go_of_the_model_and_leaves_one_record()
                 await asyncio.sleep(0.001)
     assert len(stage.audit.records) == 1
     assert model.begun[0].closed == 1
+
+
+async def test_no_two_blocks_are_open_at_once_and_none_is_left_open():
+    async with asking(StubModel(*ALL)) as (client, _):
+        events = [event async for event in await client.messages.create(**ASK, stream=True)]
+    open_at: int | None = None
+    for event in events:
+        match event.type:
+            case "content_block_start":
+                assert open_at is None
+                open_at = event.index
+            case "content_block_delta":
+                assert event.index == open_at
+            case "content_block_stop":
+                assert event.index == open_at
+                open_at = None
+    assert open_at is None
+    assert [event.index for event in events if event.type == "content_block_start"] == [0, 1, 2, 3, 4]
