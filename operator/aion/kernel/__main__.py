@@ -13,7 +13,7 @@ import uvloop
 
 from aion import __version__
 from aion.api import backends
-from aion.kernel import app
+from aion.kernel import app, oidc
 from aion.kernel.clock import wall_ms
 from aion.kernel.cluster import ApiServer
 from aion.kernel.redisstore import RedisStore
@@ -48,6 +48,8 @@ async def serve(given: Settings) -> None:
             silent_after_s=given.silent_after_s,
             default_ceiling=given.default_capabilities,
             backends=backends.read(given.models),
+            oidc=oidc.read(given.oidc),
+            connections=given.connections,
         )
         async with kernel.serving([sockets.bind(given.host, given.port)], grace_s=given.grace_s):
             _log.info("kernel.serving", port=given.port, version=__version__)

@@ -31,6 +31,7 @@ from aion.kernel.external import Door, External, TenantTools
 from aion.kernel.grants import Grants, Policy
 from aion.kernel.intake import App
 from aion.kernel.metrics import KernelMetrics
+from aion.kernel.oidc import Oidc
 from aion.kernel.policysource import PolicySource
 from aion.kernel.purses import Purses
 from aion.kernel.recorder import Recorder
@@ -139,6 +140,7 @@ def assemble(
     backends: Mapping[str, grant.Backend] = MappingProxyType({}),
     model_keys: ModelKeys | None = None,
     open_as: str = "",
+    oidc: Oidc | None = None,
     connections: int = CONNECTIONS,
 ) -> Kernel:
     """Put a kernel together.
@@ -151,6 +153,7 @@ def assemble(
     `backends` are what model.generate may be routed to. Agents outside the cluster may ask models only where there are
     `model_keys`: a cluster's kernel holds none, so there the gateways alone ask. `connections` is how many it has at once.
     `open_as` is the agent as whom anybody who reaches the port speaks the dialects, unsigned: for a laptop.
+    `oidc` is whose tokens people bring, and what their groups may do.
     """
     collected = metrics.registry()
     counted = KernelMetrics(collected)
@@ -176,7 +179,7 @@ def assemble(
         source = PolicySource(cluster, namespace=namespace, grants=grants, store=store, metrics=counted)
         background += [*scope.follow(cluster, registry, namespaces=namespaces), source.run]
         tokens = Tokens(Reviews(cluster), audience=audience, agents=registry.agents)
-        authority = Either(tokens, signed)
+        authority = Either(_bearers(tokens, oidc), signed)
         channels = Channels(tokens=tokens, grants=grants, store=store, metrics=counted, silent_after_s=silent_after_s)
     if policy is not None:
         counted.policy(policy.revision, policy.digest)
@@ -225,6 +228,16 @@ def assemble(
         background=tuple(background),
         limits=Limits(connections=connections, stalled_s=STALLED_S),
     )
+
+
+def _bearers(tokens: Tokens, oidc: Oidc | None) -> Authority:
+    """Return who judges bearer tokens; the JWT library is loaded only where there is an issuer."""
+    if oidc is None:
+        return tokens
+    from aion.kernel.jwks import Jwks
+    from aion.kernel.people import Bearers
+
+    return Bearers(tokens, oidc, keys=Jwks(oidc.issuer, ca=oidc.ca))
 
 
 def _control(counted: KernelMetrics) -> FastAPI:

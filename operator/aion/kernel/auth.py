@@ -1,4 +1,4 @@
-"""Who asks: one question, three proofs (HMAC v1, a gateway's token, an operator's token), one answer.
+"""Who asks: one question, four proofs (HMAC v1, a gateway's token, an operator's token, a person's), one answer.
 
 It stands apart so that no route ever reads a header. It must never fall back from a proof that failed to a weaker
 one, and never say more to a stranger than which header to fix.
@@ -20,6 +20,8 @@ AGENTS_PATH = "/v1/agents"
 AUDIT_PATH = "/v1/audit"
 POLICY_PATH = "/v1/policy/current"
 """What RBAC is asked for (nonResourceURLs, verb get) where an operator comes; one path stands for all below it."""
+
+PERSON = "person"
 
 _PROOFS = frozenset(
     name.lower().encode()
@@ -69,12 +71,16 @@ class Caller:
     tenant: str | None
     agent_id: str
     via: str
-    """`hmac`, `token` or `operator`."""
+    """`hmac`, `token`, `operator` or `person`."""
     pod: str = ""
     pod_uid: str = ""
 
     def owns(self, agent_id: str) -> None:
         """Return when this caller may speak for that agent; raises TenantMismatch, PolicyDenied or BadRequest."""
+        if self.via == PERSON:
+            raise errors.PolicyDenied(
+                "a person speaks for no agent: sign by a key of its tenant", rule="identity.agent"
+            )
         try:
             tenant, _ = ids.parse_agent_id(agent_id)
         except ValueError as malformed:
@@ -176,7 +182,7 @@ class Tokens:
 
         Its Agent need not be known yet: the Pod may be faster than our watch.
         """
-        bearer = await self._who(_token(asked), audience=self._audience)
+        bearer = await self._who(token_of(asked), audience=self._audience)
         if bearer is None:
             raise errors.BadSignature(f"the bearer token is not valid for audience {self._audience!r}")
         caller = _agent(bearer)
@@ -188,7 +194,7 @@ class Tokens:
 
     async def caller(self, asked: Asked, *, path: str) -> Caller:
         """Return an agent, or an operator whom RBAC allows to get this path."""
-        token = _token(asked)
+        token = token_of(asked)
         ours = await self._who(token, audience=self._audience)
         bearer = ours or await self._who(token, audience=None)
         if bearer is None:
@@ -242,7 +248,8 @@ class Either:
         return await chosen.caller(asked, path=path)
 
 
-def _token(asked: Asked) -> str:
+def token_of(asked: Asked) -> str:
+    """Return the bearer token; raises BadSignature."""
     scheme, _, token = asked.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise errors.BadSignature("expected the header Authorization: Bearer <token>")

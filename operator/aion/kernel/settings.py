@@ -41,6 +41,11 @@ class Settings(BaseSettings):
     models: str = ""
     """The backends of model.generate, as JSON of the chart's `models.backends`; nothing secret."""
 
+    oidc: str = ""
+    """Whose tokens people bring and what their groups may do, as JSON of the chart's `kernel.oidc`; empty: nobody's."""
+    connections: int = 8192
+    """At once, channels of gateways among them; fewer where the process may not open as many files."""
+
     channel_audience: str = "aion-kernel"
     events_kept: int = 50_000
     audit_kept: int = 200_000
