@@ -15,7 +15,7 @@ from pathlib import Path
 from measuring import golang, processes
 from measuring.processes import Cores
 from overhead import syscall
-from overhead.sides import free_ports, gateway_environment, launcher, said_hello
+from overhead.ours import free_ports, gateway_environment, launcher, said_hello
 
 from aion.api.grant import FetchRule, Grant, Limits
 from aion.gateway.testing import FakeKernel

@@ -16,6 +16,8 @@ import (
 // Plan is one load: open loop where a rate is given, else closed.
 type Plan struct {
 	To, Path, BodyFile    string
+	Expect                string   // in every right answer
+	Headers               []string // `Name: value`, beside Host, Content-Type and Content-Length
 	Connections           int
 	Rate, Seconds, Warmup float64
 }
@@ -26,7 +28,7 @@ type Result struct {
 	Total   int     `json:"total"`   // all answers, the warm-up's too: what the server's CPU time was spent on
 	Answers int     `json:"answers"` // those that count
 	Unsent  int     `json:"unsent"`  // due, but no connection was free before the end
-	Bad     int     `json:"bad"`     // not 200
+	Bad     int     `json:"bad"`     // not 200, or without what was expected
 	Sample  string  `json:"sample"`  // the first bad answer, else the last good one
 	Seconds float64 `json:"seconds"`
 	P50     float64 `json:"p50_us"`
@@ -95,7 +97,11 @@ func (d *driver) prepare() error {
 	if err != nil {
 		return err
 	}
-	d.request = fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", d.plan.Path, len(body), body)
+	head := fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\n", d.plan.Path, host(d.plan.To))
+	for _, header := range d.plan.Headers {
+		head = fmt.Appendf(head, "%s\r\n", header)
+	}
+	d.request = fmt.Appendf(head, "Content-Length: %d\r\n\r\n%s", len(body), body)
 	if d.epoll, err = syscall.EpollCreate1(0); err != nil {
 		return err
 	}
@@ -167,10 +173,11 @@ func (d *driver) ready(fd int) error {
 	now := time.Since(d.began)
 	c.busy = false
 	d.result.Total++
-	if status != 200 && d.result.Bad == 0 || d.result.Bad == 0 && d.result.Sample == "" {
+	right := status == 200 && bytes.Contains(c.buffer[:c.have], []byte(d.plan.Expect))
+	if !right && d.result.Bad == 0 || d.result.Bad == 0 && d.result.Sample == "" {
 		d.result.Sample = string(c.buffer[:min(c.have, 2000)])
 	}
-	if status != 200 {
+	if !right {
 		d.result.Bad++
 	}
 	// Open loop: every request that was due in the time counts, whenever its answer came. Closed: every answer in the time.
@@ -225,6 +232,14 @@ func parse(data []byte) (status int, whole bool, err error) {
 		}
 	}
 	return 0, false, fmt.Errorf("an answer without Content-Length: %q", lines)
+}
+
+// host is what a client would say: some servers refuse a name that is not their own.
+func host(to string) string {
+	if kind, address, _ := strings.Cut(to, ":"); kind == "tcp" {
+		return address
+	}
+	return "localhost"
 }
 
 func dial(to string) (int, error) {

@@ -5,6 +5,7 @@
 //	load proxy  -listen 127.0.0.1:0 -backend http://…   net/http/httputil.ReverseProxy, nothing added
 //	load model  -listen 127.0.0.1:0 -chunks 100 -every 20ms   OpenAI's chat completions, without a model
 //	load streams -to … -path /p -body FILE -connections 200 -seconds 5   streams of that kind, open at once
+//	load sink   -listen 127.0.0.1:0          takes every POST, and tells by GET how many came
 //	load runner -listen 127.0.0.1:0          a tool runner that answers each call at once with its own params
 //
 // One program, so that one build serves; standard library only. A server prints its address as its first line; drive
@@ -23,7 +24,7 @@ import (
 
 func main() {
 	if len(os.Args) < 2 {
-		fail(fmt.Errorf("expected drive, streams, echo, proxy, model or runner"))
+		fail(fmt.Errorf("expected drive, streams, echo, proxy, model, sink or runner"))
 	}
 	flags := flag.NewFlagSet(os.Args[1], flag.ExitOnError)
 	listen := flags.String("listen", "127.0.0.1:0", "where a server listens")
@@ -35,6 +36,11 @@ func main() {
 	flags.StringVar(&plan.To, "to", "", "whom to ask: unix:/path or tcp:host:port")
 	flags.StringVar(&plan.Path, "path", "/", "the request's target")
 	flags.StringVar(&plan.BodyFile, "body", "", "file with the request's body")
+	flags.StringVar(&plan.Expect, "expect", "", "what every right answer has in it")
+	flags.Func("header", "`Name: value`, any number of times", func(header string) error {
+		plan.Headers = append(plan.Headers, header)
+		return nil
+	})
 	flags.IntVar(&plan.Connections, "connections", 1, "kept-alive connections")
 	flags.Float64Var(&plan.Rate, "rate", 0, "requests/s that are due, answered or not; 0: each connection asks when it was answered")
 	flags.Float64Var(&plan.Seconds, "seconds", 1, "time that counts")
@@ -62,10 +68,12 @@ func main() {
 		if handler, err = reverseProxy(*backend); err == nil {
 			err = serve(*listen, handler)
 		}
+	case "sink":
+		err = serve(*listen, new(sink))
 	case "runner":
 		err = serve(*listen, http.HandlerFunc(runner))
 	default:
-		err = fmt.Errorf("got %s, expected drive, streams, echo, proxy, model or runner", os.Args[1])
+		err = fmt.Errorf("got %s, expected drive, streams, echo, proxy, model, sink or runner", os.Args[1])
 	}
 	if err != nil {
 		fail(err)

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync/atomic"
 )
 
 func echo(answer http.ResponseWriter, request *http.Request) {
@@ -23,6 +24,19 @@ func echo(answer http.ResponseWriter, request *http.Request) {
 	_, _ = answer.Write(body)
 }
 
+// sink stands for whoever collects: spans go in, and only their number is kept.
+type sink struct{ came atomic.Int64 }
+
+func (s *sink) ServeHTTP(answer http.ResponseWriter, request *http.Request) {
+	if request.Method == http.MethodGet {
+		fmt.Fprint(answer, s.came.Load())
+		return
+	}
+	_, _ = io.Copy(io.Discard, request.Body)
+	s.came.Add(1)
+	answer.Header().Set("Content-Type", "application/x-protobuf")
+}
+
 // reverseProxy is the bare thing, but with as many kept connections as there are callers: Go keeps 2 by default.
 func reverseProxy(backend string) (http.Handler, error) {
 	target, err := url.Parse(backend)
@@ -30,7 +44,7 @@ func reverseProxy(backend string) (http.Handler, error) {
 		return nil, fmt.Errorf("-backend: got %q, expected a URL", backend)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 64
+	transport.MaxIdleConnsPerHost, transport.MaxIdleConns = 256, 256
 	transport.DisableCompression = true
 	return &httputil.ReverseProxy{
 		Rewrite:   func(request *httputil.ProxyRequest) { request.SetURL(target) },

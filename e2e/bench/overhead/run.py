@@ -2,36 +2,44 @@
 
 import argparse
 import asyncio
+import os
 from typing import Any
 
 from measuring import processes, report, statistics
 from measuring.report import Target, say
 
-from overhead import sides
-from overhead.rounds import SATURATED, Lengths, Rounds, Seen
+from clusters.failure import Failed
+from overhead import ours, sides, summary
+from overhead.rounds import Lengths, Rounds
+from overhead.summary import MOST, OURS
 
 DESCRIPTION = """\
-What a syscall pays for the gateway, beside a bare reverse proxy and an idiomatic FastAPI app in the same run.
+What a syscall pays for the gateway, beside what people would put in its place, in the same run: Go's bare reverse proxy, nginx, a
+bare aiohttp relay, an idiomatic FastAPI app with httpx; and beside our /mcp the official MCP SDK's server.
 
-    e2e/bench/gateway                 5 interleaved rounds, some 5 minutes
+    e2e/bench/gateway                 3 interleaved rounds, under 5 minutes
     e2e/bench/gateway --quick         one short round: shows that the benchmark works, not how fast the gateway is
+    e2e/bench/gateway --full          7 rounds, and then syscalls until a million are done, for the memory after them
     e2e/bench/gateway --realtime      ahead of other processes (root): for a machine that is not idle
 
 The gateway is the real process, started by aion-launch; kernel and tool are played. One tool.invoke is asked, whose params,
-capability, budget and tool are all checked and whose audit record has to arrive. Latencies count from the moment a request was
-due. `added` is a side's latency less that of asking the backend itself. See e2e/bench/README.md.
+capability, budget and tool are all checked, whose audit record has to arrive, and of which one in a hundred is traced. Latencies
+count from the moment a request was due. `added` is a side's latency less that of asking the backend itself. With
+BENCH_PROFILE=FILE the gateway runs under cProfile and leaves its figures there. See e2e/bench/README.md.
 """
-OURS = "gateway, unix"
-RATES = (200, 1000)
-RATE = 1000
-FULL = Lengths(open_s=4, closed_s=4, warmup_s=0.5, sdk_calls=2000)
-QUICK = Lengths(open_s=1, closed_s=1, warmup_s=0.3, sdk_calls=300)
+SHORT = Lengths(open_s=0.6, closed_s=0.4, warmup_s=0.15)
+LONG = Lengths(open_s=2, closed_s=1.5, warmup_s=0.3)
+MILLION = 1_000_000
 TARGETS = (
     Target("added_p50_ms", at_most=0.30),
     Target("added_p99_ms", at_most=1.0),
+    Target("tcp_added_p50_ms", at_most=0.30),
+    Target("tcp_added_p99_ms", at_most=1.0),
     Target("syscalls_per_s_per_core", at_least=7000),
-    Target("rss_mib", at_most=45),
-    Target("sdk_p50_ms", at_most=0.45),
+    Target("tcp_syscalls_per_s_per_core", at_least=7000),
+    Target("cpu_s_per_1000", at_most=0.15),
+    Target("rss_idle_mib", at_most=45),
+    Target("rss_after_mib", at_most=60),
 )
 
 
@@ -40,113 +48,96 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="e2e/bench/gateway", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="one short round")
-    parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds (default: 5)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--quick", action="store_true", help="one short round")
+    length.add_argument("--full", action="store_true", help="seven rounds, and a million syscalls")
+    parser.add_argument("--rounds", type=int, help="interleaved rounds (default: 3)")
     parser.add_argument("--realtime", action="store_true", help="schedule servers and load ahead of ordinary processes")
     asked = parser.parse_args(argv)
-    rounds = asyncio.run(
-        _measure(1 if asked.quick else asked.rounds, lengths=QUICK if asked.quick else FULL, realtime=asked.realtime)
-    )
-    _print(rounds, quick=asked.quick, realtime=asked.realtime)
+    asyncio.run(_measure(asked))
 
 
-async def _measure(count: int, *, lengths: Lengths, realtime: bool) -> Rounds:
+async def _measure(asked: argparse.Namespace) -> None:
+    count = asked.rounds or (1 if asked.quick else 7 if asked.full else 3)
     cores = processes.cores()
     say(f"server on core {cores.server}, load, backend, tool and kernel on core {cores.load}")
-    async with sides.up(cores=cores, realtime=realtime) as stage:
-        rounds = Rounds(stage, rates=RATES, lengths=lengths)
+    async with sides.up(cores=cores, realtime=asked.realtime) as stage:
+        rounds = Rounds(stage, SHORT if asked.quick else LONG)
         say("warming up")
         await rounds.warm()
         for number in range(count):
             say(f"round {number + 1} of {count}")
             await rounds.once(number)
-        return rounds
+        side = next(side for side in stage.sides if side.name == OURS)
+        if asked.full:
+            say(f"{rounds.syscalls} syscalls so far, on to a million")
+        after = await rounds.many(side, MILLION if asked.full else 0)
+        if not await asyncio.to_thread(stage.batches_of_spans):
+            raise Failed("no span reached the collector that is played", remedy="see the gateway's log")
+        _print(rounds, after_mib=after, asked=asked)
 
 
-def _print(rounds: Rounds, *, quick: bool, realtime: bool) -> None:
-    seen = rounds.seen
-    ours = _summary(seen[OURS], seen["direct"])
-    sdk = [took for each in rounds.sdk_ms for took in each]
-    figures = ours | {
-        "sdk_p50_ms": statistics.median([statistics.median(each) for each in rounds.sdk_ms]),
-        "sdk_p99_ms": statistics.percentile(sdk, 0.99),
-        "boot_ms": rounds.boot_ms,
-        "over_tcp": _summary(seen["gateway, tcp"], seen["direct"]),
+def _print(rounds: Rounds, *, after_mib: float, asked: argparse.Namespace) -> None:
+    seen, stage = rounds.seen, rounds.stage
+    told = {name: summary.of(each, direct=seen["direct"]) for name, each in seen.items()}
+    tcp = told["gateway, tcp"]
+    figures: dict[str, Any] = told[OURS] | {
+        "tcp_added_p50_ms": tcp.get("added_p50_ms"),
+        "tcp_added_p99_ms": tcp.get("added_p99_ms"),
+        "tcp_syscalls_per_s_per_core": tcp["syscalls_per_s_per_core"],
+        "rss_idle_mib": stage.idle_mib[OURS],
+        "rss_after_mib": after_mib,
+        "rss_after_calls": rounds.syscalls,
+        "boot_ms": stage.boot_ms,
+        "tcp": tcp,
+        "mcp": told["gateway, mcp"],
     }
-    peers = {
-        name.replace(" ", "_"): _summary(seen[name], seen["direct"]) for name in ("direct", "reverse proxy", "fastapi")
-    }
-    print(_table(seen))
+    peers = {name.replace(" ", "_"): each for name, each in told.items() if not name.startswith("gateway")}
+    print(summary.tables(rounds))
     print(
-        f"\nSDK: Agent.syscall, sequential, over the unix socket: p50 {figures['sdk_p50_ms']:.3f} ms, p99 {figures['sdk_p99_ms']:.3f} ms"
+        f"\nMemory after {rounds.syscalls} syscalls: {after_mib:.1f} MiB. Process start to hello at the kernel: {stage.boot_ms:.0f} ms (once)"
     )
-    print(f"Start of the gateway's process to its hello at the kernel: {rounds.boot_ms:.0f} ms (once)")
-    report.finish(
-        "gateway", figures=figures, peers=peers, targets=TARGETS, notes=_notes(seen, quick=quick, realtime=realtime)
-    )
+    for line in _sentences(rounds):
+        print(line)
+    report.finish("gateway", figures=figures, peers=peers, targets=TARGETS, notes=_notes(rounds, asked))
 
 
-def _summary(side: Seen, direct: Seen) -> dict[str, Any]:
-    """Medians over the rounds. What is added is taken in each round from the direct call of the same round."""
-    told: dict[str, Any] = {}
-    for rate, runs in side.open.items():
-        names = "" if rate == RATE else f"_at_{rate}"
-        if not _sustained(side, rate):
-            told[f"saturated{names}"] = True
-            continue
-        told[f"p50_ms{names}"] = statistics.median([run.p50 for run in runs])
-        told[f"p99_ms{names}"] = statistics.median([run.p99 for run in runs])
-        if side is not direct:
-            pairs = list(zip(runs, direct.open[rate], strict=True))
-            told[f"added_p50_ms{names}"] = statistics.median([run.p50 - base.p50 for run, base in pairs])
-            told[f"added_p99_ms{names}"] = statistics.median([run.p99 - base.p99 for run, base in pairs])
-    told["max_per_s"] = statistics.median([run.rps for run in side.closed])
-    if side.rss_mib:
-        told["syscalls_per_s_per_core"] = statistics.median([run.per_core for run in side.closed])
-        told["rss_mib"] = max(side.rss_mib)
-    return told
-
-
-def _sustained(side: Seen, rate: int) -> bool:
-    return statistics.median([run.answered for run in side.open[rate]]) >= SATURATED
-
-
-def _table(seen: dict[str, Seen]) -> str:
-    header = [
-        "",
-        *(word for rate in RATES for word in (f"{rate}/s p50", "p99", "added p50", "p99 ms")),
-        "32 conns /s",
-        "/s per core",
-        "MiB",
+def _sentences(rounds: Rounds) -> list[str]:
+    """CPU a call, compared round by round."""
+    pairs = [
+        (OURS, "fastapi", "The FastAPI app"),
+        (OURS, "aiohttp relay", "The aiohttp relay, which checks nothing,"),
+        (OURS, "nginx", "nginx, which checks nothing,"),
+        ("gateway, mcp", "mcp sdk", "The MCP SDK's server"),
     ]
-    rows = []
-    for name, side in seen.items():
-        told, row = _summary(side, seen["direct"]), [name]
-        for rate in RATES:
-            names = "" if rate == RATE else f"_at_{rate}"
-            keys = (f"p50_ms{names}", f"p99_ms{names}", f"added_p50_ms{names}", f"added_p99_ms{names}")
-            row += [f"{told[key]:.3f}" if key in told else "-" for key in keys]
-            if f"saturated{names}" in told:
-                row[-4:] = ["saturated", *([""] * 3)]
-        row.append(f"{told['max_per_s']:.0f}")
-        row += [f"{told['syscalls_per_s_per_core']:.0f}", f"{told['rss_mib']:.0f}"] if "rss_mib" in told else ["", ""]
-        rows.append(row)
-    return report.table(header, rows)
+    said = []
+    for mine, theirs, name in pairs:
+        if theirs in rounds.seen and (times := summary.ratio(rounds.seen, theirs, mine)):
+            said.append(
+                f"{name} takes {times.ratio:.2f} times the CPU a call of `{mine}` (95 % interval {times.low:.2f} to {times.high:.2f})"
+            )
+    return said
 
 
-def _notes(seen: dict[str, Seen], *, quick: bool, realtime: bool) -> list[str]:
-    foreign = statistics.median([run.foreign for side in seen.values() for run in side.closed])
-    late = statistics.median([run.late_p99 for run in seen["direct"].open[RATE]])
+def _notes(rounds: Rounds, asked: argparse.Namespace) -> list[str]:
+    seen = rounds.seen
+    foreign = statistics.median([run.foreign for side in seen.values() for run in side.closed[MOST]])
+    late = statistics.median([run.late_p99 for run in seen["direct"].open])
     notes = [
         f"other programs took {foreign:.0%} of the server's core; the load program sent {late:.2f} ms late at its p99",
-        "every answer was 200, and every syscall's audit record reached the kernel before CPU time was read",
-        "asked over TCP, but for `gateway, unix` and the SDK: the unix socket is how an agent asks",
+        "every answer was the tool's, and every syscall's audit record reached the kernel before CPU time was read",
+        "asked over TCP, but for `gateway, unix`: the unix socket is how an agent asks",
         "direct runs on the load's core alone, so that what is added holds the second core's wake-up too",
     ]
-    if realtime:
+    notes += [f"{name} is not here and could not be had: it was left out" for name in rounds.stage.absent]
+    if asked.realtime:
         notes.append("servers and load were scheduled in real time (SCHED_RR)")
-    if quick:
+    if not asked.full:
+        notes.append(f"rss_after_mib is after {rounds.syscalls} syscalls; --full makes a million")
+    if asked.quick:
         notes.append("a short run: it shows that the benchmark works, and its figures mean little")
+    if os.environ.get(ours.PROFILE):
+        notes.append("the gateway ran under cProfile, whose cost is in its figures")
     if processes.cores().shared:
         notes.append("this process may use one core only: servers and load shared it, and the figures mean little")
     return notes

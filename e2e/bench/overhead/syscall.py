@@ -6,13 +6,16 @@ schema with bounds. It must never be a call that some check passes over.
 
 import json
 
+from aion.api import mcp
 from aion.api.grant import Grant, Limits, ToolGrant
 
 TENANT = "tenant-a"
 AGENT = f"agent://{TENANT}/researcher"
 SYSCALL = "tool.invoke"
 TARGET = f"/v1/syscall/{SYSCALL}"
-PARAMS = {"tool": "web_search", "query": "capability systems for autonomous agents", "limit": 5}
+QUERY = "capability systems for autonomous agents"
+"""In every right answer: the tool answers with what it was asked."""
+PARAMS = {"tool": "web_search", "query": QUERY, "limit": 5}
 
 REQUEST = json.dumps(
     {
@@ -25,6 +28,27 @@ REQUEST = json.dumps(
         "budget": {"usd_max": 0.01, "latency_ms": 20000},
     }
 ).encode()
+
+MCP_TARGET = "/mcp"
+MCP_REQUEST = json.dumps(
+    {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {
+            "name": "web_search",
+            "arguments": {"query": QUERY, "limit": 5},
+            "_meta": {mcp.VERSION: mcp.MODERN, mcp.CAPABILITIES: {}},
+        },
+    }
+).encode()
+MCP_HEADERS = (
+    "Accept: application/json, text/event-stream",
+    f"MCP-Protocol-Version: {mcp.MODERN}",
+    "Mcp-Method: tools/call",
+    "Mcp-Name: web_search",
+)
+"""The same call as an MCP client of the newest revision makes it."""
 
 _SCHEMA = {
     "type": "object",
@@ -54,8 +78,9 @@ def grant(runner: str) -> Grant:
         capabilities=("network",),
         syscalls=(SYSCALL, "net.fetch"),
         tools=(tool,),
-        limits=Limits(max_concurrency=64),
+        limits=Limits(max_concurrency=256),
         budget_micro_usd=10_000_000,
+        trace_ratio=0.01,
         policy_revision=7,
         policy_digest="sha256:" + "0" * 64,
     )

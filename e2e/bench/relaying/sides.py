@@ -12,13 +12,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from measuring import environment, golang, processes
+from measuring import environment, golang, peers, processes
 from measuring.processes import Cores, Process
-from overhead import sides
-from overhead.sides import Audit
+from overhead import ours
+from overhead.ours import Audit
+from overhead.sides import LOAD
 
 from aion.gateway.testing import FakeKernel
-from clusters import run
 from relaying import calls
 
 LITELLM = environment.REPO / "e2e/bench/peers/litellm/app.py"
@@ -57,8 +57,12 @@ class Stage:
 @contextlib.asynccontextmanager
 async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
     """Bring up everything; it ends with the context."""
-    load = golang.binary(sides.LOAD, name="load")
-    launch, gateway_python, python = sides.launcher(), sides.gateway_environment(), _litellm_environment()
+    load = golang.binary(LOAD, name="load")
+    launch, gateway_python, python = (
+        ours.launcher(),
+        ours.gateway_environment(),
+        peers.interpreter(LITELLM, name="litellm"),
+    )
     logs = golang.cache() / "log"
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aion-bench-")))
@@ -75,7 +79,7 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
         async with FakeKernel(calls.grant(model)).serving() as kernel:
             stage = Stage(load, folder, cores, realtime, Audit(kernel))
             gateway, _ = stack.enter_context(
-                sides.gateway_process(
+                ours.gateway_process(
                     (launch, gateway_python), folder, kernel.url, logs / "gateway.log", cores=cores, realtime=realtime
                 )
             )
@@ -87,12 +91,6 @@ async def up(*, cores: Cores, realtime: bool) -> AsyncIterator[Stage]:
                 Side("reverse proxy", f"tcp:{at}", calls.CHAT, proxy),
                 Side("litellm", f"tcp:{there}", calls.CHAT, litellm),
             ]
-            await sides.said_hello(kernel, gateway)
+            await ours.said_hello(kernel, gateway)
             await asyncio.sleep(0.2)  # the grant is on its way
             yield stage
-
-
-def _litellm_environment() -> Path:
-    """The interpreter of LiteLLM's own locked environment, of the same Python as the gateway's."""
-    sides.sync("--script", LITELLM, log="litellm-environment")
-    return Path(run.output([environment.uv(), "python", "find", "--script", LITELLM]).strip())

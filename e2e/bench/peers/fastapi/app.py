@@ -132,7 +132,7 @@ async def upstream(request: Request) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    limits = httpx.Limits(max_connections=64, max_keepalive_connections=64)
+    limits = httpx.Limits(max_connections=256, max_keepalive_connections=256)
     async with httpx.AsyncClient(base_url=BACKEND, limits=limits, trust_env=False) as app.state.client:
         yield
 
