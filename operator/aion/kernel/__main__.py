@@ -49,6 +49,7 @@ async def serve(given: Settings) -> None:
             default_ceiling=given.default_capabilities,
             backends=backends.read(given.models),
             oidc=oidc.read(given.oidc),
+            rates=given.rates,
             connections=given.connections,
         )
         async with kernel.serving([sockets.bind(given.host, given.port)], grace_s=given.grace_s):

@@ -21,12 +21,13 @@ from aion.api import auditchain, errors, grant, syscall
 from aion.api import channel as frames
 from aion.dialects.served import Served
 from aion.kernel import audits, openapi, probes, refusal, routes, scope, stream
-from aion.kernel.auth import Authority, Either, Signed, Tokens
+from aion.kernel.auth import Authority, Either, Gateways, Signed, Tokens
 from aion.kernel.bus import Bus
 from aion.kernel.channel import Channels
 from aion.kernel.clock import wall_ms
 from aion.kernel.cluster import Cluster
 from aion.kernel.dispatch import Dispatch
+from aion.kernel.edge import Edge, Guarded, GuardedGateways
 from aion.kernel.external import Door, External, TenantTools
 from aion.kernel.grants import Grants, Policy
 from aion.kernel.intake import App
@@ -34,6 +35,7 @@ from aion.kernel.metrics import KernelMetrics
 from aion.kernel.oidc import Oidc
 from aion.kernel.policysource import PolicySource
 from aion.kernel.purses import Purses
+from aion.kernel.rates import Rates
 from aion.kernel.recorder import Recorder
 from aion.kernel.registry import Registry
 from aion.kernel.residents import Residents
@@ -141,6 +143,7 @@ def assemble(
     model_keys: ModelKeys | None = None,
     open_as: str = "",
     oidc: Oidc | None = None,
+    rates: Rates | None = None,
     connections: int = CONNECTIONS,
 ) -> Kernel:
     """Put a kernel together.
@@ -154,6 +157,7 @@ def assemble(
     `model_keys`: a cluster's kernel holds none, so there the gateways alone ask. `connections` is how many it has at once.
     `open_as` is the agent as whom anybody who reaches the port speaks the dialects, unsigned: for a laptop.
     `oidc` is whose tokens people bring, and what their groups may do.
+    `rates` is how often somebody may ask this replica; None: as often as they like, as on a laptop.
     """
     collected = metrics.registry()
     counted = KernelMetrics(collected)
@@ -169,6 +173,7 @@ def assemble(
     purses = Purses(store, grants, recorder, holder=chain)
     background: list[scope.Work] = [bus.run, recorder.run, purses.run]
     authority: Authority = signed
+    outside: Authority = signed
     source: PolicySource | None = None
     channels: Channels | None = None
     if cluster is None:
@@ -180,7 +185,15 @@ def assemble(
         background += [*scope.follow(cluster, registry, namespaces=namespaces), source.run]
         tokens = Tokens(Reviews(cluster), audience=audience, agents=registry.agents)
         authority = Either(_bearers(tokens, oidc), signed)
-        channels = Channels(tokens=tokens, grants=grants, store=store, metrics=counted, silent_after_s=silent_after_s)
+        gateways: Gateways = tokens
+        if rates is not None:
+            edge = Edge(rates)
+            authority, outside, gateways = (
+                Guarded(authority, edge),
+                Guarded(signed, edge),
+                GuardedGateways(tokens, edge),
+            )
+        channels = Channels(tokens=gateways, grants=grants, store=store, metrics=counted, silent_after_s=silent_after_s)
     if policy is not None:
         counted.policy(policy.revision, policy.digest)
 
@@ -205,7 +218,7 @@ def assemble(
         tracer=tracer,
     )
     external = External(
-        authority=signed, residents=residents, door=door, router=router, recorder=recorder, metrics=counted
+        authority=outside, residents=residents, door=door, router=router, recorder=recorder, metrics=counted
     )
     unsigned = (
         Unsigned(router, door=door, residents=residents, recorder=recorder, agent_id=open_as) if open_as else None

@@ -5,7 +5,7 @@ one, and never say more to a stranger than which header to fix.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aion.api import errors, ids, labels, signing
@@ -45,6 +45,8 @@ class Asked:
     target: str
     headers: Mapping[str, str]
     body: bytes = b""
+    peer: str = ""
+    """The address at the other end: a proxy's, where there is one."""
 
     @classmethod
     def of(cls, scope: Mapping[str, Any], body: bytes = b"") -> "Asked":
@@ -61,7 +63,8 @@ class Asked:
             headers[text] = value.decode("latin-1")
         query: bytes = scope["query_string"]
         target: bytes = scope["raw_path"] + (b"?" + query if query else b"")
-        return cls(str(scope.get("method", "GET")), target.decode("latin-1"), headers, body)
+        peer, _ = scope.get("client") or ("", 0)
+        return cls(str(scope.get("method", "GET")), target.decode("latin-1"), headers, body, peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Caller:
     """`hmac`, `token`, `operator` or `person`."""
     pod: str = ""
     pod_uid: str = ""
+    who: str = field(default="", compare=False)
+    """The account or the person, for a caller that is no agent; who they are and not what they may."""
 
     def owns(self, agent_id: str) -> None:
         """Return when this caller may speak for that agent; raises TenantMismatch, PolicyDenied or BadRequest."""
@@ -200,7 +205,7 @@ class Tokens:
         if bearer is None:
             raise errors.BadSignature("the bearer token is not valid, neither for this kernel nor for the cluster")
         if await self._may(bearer, path=path):
-            return Caller(tenant=None, agent_id="", via="operator")
+            return Caller(tenant=None, agent_id="", via="operator", who=bearer.username)
         if ours is not None and (caller := _agent(ours)) is not None:
             self._lives(caller)
             return caller
@@ -233,6 +238,13 @@ class Tokens:
             return await self._reviews.may_path(bearer, verb="get", path=path)
         except ApiError as failed:
             raise errors.Unavailable(f"the caller's rights cannot be reviewed: {failed}") from failed
+
+
+class Gateways(Protocol):
+    """Decides whose gateway opens a channel."""
+
+    async def gateway(self, asked: Asked) -> Caller:
+        """Return the agent whose gateway asks; raises Unauthenticated, Forbidden or Unavailable."""
 
 
 class Either:

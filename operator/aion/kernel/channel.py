@@ -17,7 +17,7 @@ from fastapi import WebSocket, WebSocketDisconnect
 
 from aion.api import auditchain, channel, errors, ids
 from aion.kernel import drafts, lending, refusal
-from aion.kernel.auth import Asked, Caller, Tokens
+from aion.kernel.auth import Asked, Caller, Gateways
 from aion.kernel.clock import wall_ms
 from aion.kernel.grants import Grants
 from aion.kernel.metrics import KernelMetrics
@@ -48,7 +48,7 @@ class Channels:
     """Serves the gateways of one replica."""
 
     def __init__(
-        self, *, tokens: Tokens, grants: Grants, store: Store, metrics: KernelMetrics, silent_after_s: int = 90
+        self, *, tokens: Gateways, grants: Grants, store: Store, metrics: KernelMetrics, silent_after_s: int = 90
     ) -> None:
         self._tokens = tokens
         self._grants = grants

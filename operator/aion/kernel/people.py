@@ -47,7 +47,7 @@ class Bearers:
         who = oidc.person(await self._claims(token), self._given, now_s=self._now_s())
         chosen = asked.headers.get("x-tenant-id", "")
         tenant = oidc.scope(who, self._given.roles, method=asked.method, tenant=chosen)
-        return auth.Caller(tenant=tenant, agent_id="", via=auth.PERSON)
+        return auth.Caller(tenant=tenant, agent_id="", via=auth.PERSON, who=who.name)
 
     async def _claims(self, token: str) -> dict[str, Any]:
         header = _part(token, 0)

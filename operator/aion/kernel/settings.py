@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aion.api.tenant import Allowed
+from aion.kernel.rates import Rates
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
@@ -43,6 +44,8 @@ class Settings(BaseSettings):
 
     oidc: str = ""
     """Whose tokens people bring and what their groups may do, as JSON of the chart's `kernel.oidc`; empty: nobody's."""
+    rates: Rates = Rates()
+    """How often a tenant, a caller and a stranger may ask this replica, as JSON of the chart's `kernel.rates`."""
     connections: int = 8192
     """At once, channels of gateways among them; fewer where the process may not open as many files."""
 
