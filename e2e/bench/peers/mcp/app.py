@@ -14,9 +14,8 @@ on purpose: uvloop, httptools, no access log, no sessions to keep.
 import socket
 
 import uvicorn
-from pydantic import BaseModel
-
 from mcp.server import MCPServer
+from pydantic import BaseModel
 
 server = MCPServer("bench", log_level="ERROR")
 
