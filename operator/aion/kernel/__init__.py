@@ -14,7 +14,7 @@ tenant has left; `lending` answers who asks, `purses` ask for this
 process),
 `bus` (what is happening now). The kernel's view of Kubernetes is `cluster` (four verbs), `watch` (keeps a picture
 current), `scope` (of which namespaces), `registry` (the picture) and `policysource` (which policy is in force); `grants` turns them into what one agent
-may do. `app` puts all of it together for a cluster, a laptop or a test; `settings` and `__main__` are the process;
+may do. `leaving` is how a replica goes. `app` puts all of it together for a cluster, a laptop or a test; `settings` and `__main__` are the process;
 `openapi`, `metrics` and `clock` describe, count and tell the time. `testing` ships the fakes.
 
 It must never decide a syscall of an agent in a Pod (that is the gateway's), nor write to the cluster.

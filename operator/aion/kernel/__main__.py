@@ -52,10 +52,12 @@ async def serve(given: Settings) -> None:
             rates=given.rates,
             connections=given.connections,
         )
-        async with kernel.serving([sockets.bind(given.host, given.port)], grace_s=given.grace_s):
+        async with kernel.serving(
+            [sockets.bind(given.host, given.port)], grace_s=given.grace_s, linger_s=given.linger_s
+        ):
             _log.info("kernel.serving", port=given.port, version=__version__)
             await stop.wait()
-            _log.info("kernel.stopping", grace_s=given.grace_s)
+            _log.info("kernel.stopping", linger_s=given.linger_s, grace_s=given.grace_s)
     finally:
         await cluster.close()
 

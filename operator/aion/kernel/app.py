@@ -31,6 +31,7 @@ from aion.kernel.edge import Edge, Guarded, GuardedGateways
 from aion.kernel.external import Door, External, TenantTools
 from aion.kernel.grants import Grants, Policy
 from aion.kernel.intake import App
+from aion.kernel.leaving import Leaving
 from aion.kernel.metrics import KernelMetrics
 from aion.kernel.oidc import Oidc
 from aion.kernel.policysource import PolicySource
@@ -85,12 +86,15 @@ class Kernel:
     tracer: spans.Spans
     background: tuple[scope.Work, ...]
     limits: Limits
+    leaving: Leaving
 
     @contextlib.asynccontextmanager
-    async def serving(self, on: Sequence[socket.socket], *, grace_s: float) -> AsyncIterator[None]:
+    async def serving(
+        self, on: Sequence[socket.socket], *, grace_s: float, linger_s: float = 0.0
+    ) -> AsyncIterator[None]:
         """Serve on these sockets, with the background work, until the context is left; then end within the grace.
 
-        Work that breaks ends the context with its error: a kernel that no longer follows its cluster must not serve on.
+        Before that it lingers: not ready any more, but serving, until whoever sends callers here has noticed. Work that breaks ends the context with its error: a kernel that no longer follows its cluster must not serve on.
         """
         server = Server()
         try:
@@ -100,7 +104,11 @@ class Kernel:
                     await server.listen(each, self.asgi, limits=self.limits, websockets=True)
                 try:
                     yield
+                    self.leaving.begin(spread_s=linger_s)
+                    server.retire()
+                    await asyncio.sleep(linger_s)
                 finally:
+                    self.leaving.begin()
                     self.bus.end()
                     await server.close(within_s=grace_s)
                     await _end(running)
@@ -175,6 +183,7 @@ def assemble(
     authority: Authority = signed
     outside: Authority = signed
     source: PolicySource | None = None
+    leaving = Leaving()
     channels: Channels | None = None
     if cluster is None:
         registry.agents.replace([])
@@ -193,7 +202,9 @@ def assemble(
                 Guarded(signed, edge),
                 GuardedGateways(tokens, edge),
             )
-        channels = Channels(tokens=gateways, grants=grants, store=store, metrics=counted, silent_after_s=silent_after_s)
+        channels = Channels(
+            tokens=gateways, leaving=leaving, grants=grants, store=store, metrics=counted, silent_after_s=silent_after_s
+        )
     if policy is not None:
         counted.policy(policy.revision, policy.digest)
 
@@ -203,7 +214,9 @@ def assemble(
     )
     control.include_router(audits.routes(authority=authority, store=store))
     control.include_router(stream.routes(bus, authority, counted))
-    control.include_router(probes.routes(store=store, grants=grants, source=source, registry=collected))
+    control.include_router(
+        probes.routes(leaving=leaving, store=store, grants=grants, source=source, registry=collected)
+    )
     if channels is not None:
         control.add_api_websocket_route(frames.PATH, channels.serve)
     control.add_api_websocket_route("/{path:path}", _no_such_connection)
@@ -240,6 +253,7 @@ def assemble(
         tracer=tracer,
         background=tuple(background),
         limits=Limits(connections=connections, stalled_s=STALLED_S),
+        leaving=leaving,
     )
 
 

@@ -20,6 +20,7 @@ from aion.kernel import drafts, lending, refusal
 from aion.kernel.auth import Asked, Caller, Gateways
 from aion.kernel.clock import wall_ms
 from aion.kernel.grants import Grants
+from aion.kernel.leaving import Leaving
 from aion.kernel.metrics import KernelMetrics
 from aion.kernel.store import GATEWAY, Sighting, Store
 
@@ -36,10 +37,13 @@ PATIENCE_S = 15.0
 """An audit batch is tried for so long; then the gateway is asked to come back with it. While we try we do not read, so a
 gateway that left would not be noticed, and each of its new connections would leave one that tries for ever."""
 
+LEAVING_RETRY_MS = 1000
+"""By then the endpoints of the Service are others."""
+
 RENEW_S = 30.0
 """A busy gateway sends audit and no heartbeat: its sighting is renewed by whatever it sends, this often at most."""
 
-UNAVAILABLE, DISAGREES, GARBLED, SILENT = 1013, 4403, 4400, 4408
+RESTARTING, UNAVAILABLE, DISAGREES, GARBLED, SILENT = 1012, 1013, 4403, 4400, 4408
 
 _log = structlog.get_logger()
 
@@ -48,9 +52,17 @@ class Channels:
     """Serves the gateways of one replica."""
 
     def __init__(
-        self, *, tokens: Gateways, grants: Grants, store: Store, metrics: KernelMetrics, silent_after_s: int = 90
+        self,
+        *,
+        tokens: Gateways,
+        leaving: Leaving,
+        grants: Grants,
+        store: Store,
+        metrics: KernelMetrics,
+        silent_after_s: int = 90,
     ) -> None:
         self._tokens = tokens
+        self._leaving = leaving
         self._grants = grants
         self._store = store
         self._metrics = metrics
@@ -59,6 +71,8 @@ class Channels:
     async def serve(self, socket: WebSocket) -> None:
         """Serve one connection from its upgrade to its end."""
         try:
+            if self._leaving.begun:
+                raise errors.Unavailable("this kernel is stopping; come back", retry_after_ms=LEAVING_RETRY_MS)
             caller = await self._tokens.gateway(Asked.of(socket.scope))
         except errors.SyscallError as refused:
             self._metrics.refused.labels(refused.code).inc()
@@ -78,6 +92,11 @@ class Channels:
         else:
             await self._converse(socket, caller, hello)
 
+    async def _leave(self) -> None:
+        """End when this replica leaves; what it had not acknowledged, the gateway brings to the next one."""
+        await self._leaving.my_turn()
+        raise _Closing(RESTARTING, "this kernel is stopping; come back")
+
     def _not_yet(self) -> str:
         if not self._grants.registry.synced:
             return "the kernel has not read the cluster yet"
@@ -92,6 +111,7 @@ class Channels:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._grant(socket, tenant, name))
                 both.create_task(self._listen(socket, caller, hello))
+                both.create_task(self._leave())
         except* _Closing as closing:
             first = closing.exceptions[0]
             if isinstance(first, _Closing):

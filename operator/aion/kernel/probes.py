@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from aion.api import errors
 from aion.kernel.grants import Grants
+from aion.kernel.leaving import Leaving
 from aion.kernel.policysource import PolicySource
 from aion.kernel.store import Store
 from aion.telemetry import metrics
@@ -36,7 +37,9 @@ class Readiness(BaseModel):
     checks: dict[str, str] = Field(description="dependency -> ok, or what is missing")
 
 
-def routes(*, store: Store, grants: Grants, source: PolicySource | None, registry: CollectorRegistry) -> APIRouter:
+def routes(
+    *, leaving: Leaving, store: Store, grants: Grants, source: PolicySource | None, registry: CollectorRegistry
+) -> APIRouter:
     """Return the three routes."""
     router = APIRouter(tags=["probes"])
 
@@ -47,6 +50,8 @@ def routes(*, store: Store, grants: Grants, source: PolicySource | None, registr
     @router.get("/readyz", summary="Say whether every dependency is there", responses={503: {"model": Readiness}})
     async def readyz(response: Response) -> Readiness:
         checks = {"store": await _store(store), "cluster": _cluster(grants), "policy": _policy(grants, source)}
+        if leaving.begun:
+            checks["replica"] = "stopping"
         ready = all(said == OK for said in checks.values())
         response.status_code = 200 if ready else 503
         return Readiness(ready=ready, checks=checks)

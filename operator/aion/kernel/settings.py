@@ -54,5 +54,7 @@ class Settings(BaseSettings):
     audit_kept: int = 200_000
     silent_after_s: int = 90
     """Three heartbeats of 30 s: after this an agent's sighting is forgotten."""
+    linger_s: float = 3.0
+    """After SIGTERM: no longer ready, but serving, until the cluster sends callers elsewhere; gateways go meanwhile."""
     grace_s: int = 20
-    """How long SIGTERM lets requests and channels end."""
+    """How long after that requests may end; with 3 s before and 5 s for the stores below the Pod's 30 s."""

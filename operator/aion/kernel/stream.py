@@ -6,6 +6,7 @@ rows are joined and handed to the socket, which pushes back.
 """
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -21,6 +22,8 @@ from aion.kernel import refusal
 from aion.kernel.auth import EVENTS_PATH, Asked, Authority, Caller
 from aion.kernel.bus import Bus, Interest
 from aion.kernel.metrics import KernelMetrics
+
+COME_BACK_MS = (500, 3000)
 
 QUIET_S = 15.0
 """After this long without an event a comment is sent, so that proxies keep the connection."""
@@ -131,6 +134,10 @@ async def _sse(bus: Bus, interest: Interest, *, since: int | None) -> AsyncGener
         async with aclosing(bus.follow(interest, since=since, quiet_s=QUIET_S)) as batches:
             async for rows in batches:
                 yield b"".join(_sse_row(row) for row in rows) or b": quiet\n\n"
+        # Not all readers in one moment at the replicas that are left.
+        yield b'retry: %d\nevent: end\ndata: {"reason":"the kernel is stopping; come back with since="}\n\n' % (
+            random.randint(*COME_BACK_MS)  # noqa: S311
+        )
     except errors.Unavailable as unavailable:
         yield b"event: error\ndata: %b\n\n" % refusal.body(unavailable)
 

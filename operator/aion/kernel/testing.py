@@ -297,9 +297,9 @@ def pointer(of: policies.Bundle, *, revision: int, namespace: str = "aion-system
 
 
 @asynccontextmanager
-async def started(kernel: Kernel, *, grace_s: float = 1.0) -> AsyncIterator[str]:
+async def started(kernel: Kernel, *, grace_s: float = 1.0, linger_s: float = 0.0) -> AsyncIterator[str]:
     """Serve a kernel on a free loopback port; gives its base URL."""
     socket = sockets.bind("127.0.0.1", 0)
     url = f"http://127.0.0.1:{socket.getsockname()[1]}"
-    async with kernel.serving([socket], grace_s=grace_s):
+    async with kernel.serving([socket], grace_s=grace_s, linger_s=linger_s):
         yield url

@@ -8,11 +8,11 @@ does not close another. It must never cut a request before its grace is over.
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from uvicorn.config import Config
 
+from aion.serving.answering import Answering, App
 from aion.serving.connection import Connection
 from aion.serving.limits import Limits
 from aion.serving.pool import Peers, Pool
@@ -22,11 +22,6 @@ MAX_FRAME = 2 << 20
 
 CUT_S = 1.0
 """What a request has after its grace, to notice that it was cancelled."""
-
-_Message: TypeAlias = MutableMapping[str, Any]
-App: TypeAlias = Callable[
-    [_Message, Callable[[], Awaitable[_Message]], Callable[[_Message], Awaitable[None]]], Awaitable[None]
-]
 
 
 class Server:
@@ -48,7 +43,7 @@ class Server:
         """Serve `app` on a socket that listens already and is ours from now on; to its known peers, where there are any."""
         limits = limits or Limits()
         config = Config(
-            cast("Any", app),
+            cast("Any", Answering(app)),
             http=Connection,
             ws="websockets-sansio" if websockets else "none",
             ws_max_size=MAX_FRAME,
@@ -82,7 +77,7 @@ class Server:
             listener.close()
         for pool in self._pools:
             for connection in list(pool.state.connections):
-                connection.shutdown()
+                _end(connection)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while tasks := self._tasks():
@@ -94,3 +89,14 @@ class Server:
 
     def _tasks(self) -> set[asyncio.Task[None]]:
         return {task for pool in self._pools for task in pool.state.tasks}
+
+
+def _end(connection: Any) -> None:  # noqa: ANN401 - uvicorn's, of one protocol or the other
+    """Ask one connection to end; nothing happens where it ends already."""
+    if isinstance(connection, Connection):
+        connection.shutdown()
+        return
+    from websockets.exceptions import InvalidState
+
+    with contextlib.suppress(InvalidState):  # a close was sent and not answered yet
+        connection.shutdown()

@@ -162,11 +162,11 @@ class Scene:
 
 
 @asynccontextmanager
-async def scene(cluster=None, *, store=None, ready=True, **over):
+async def scene(cluster=None, *, store=None, ready=True, linger_s=0.0, **over):
     """A kernel on loopback, over a store that can be taken down."""
     cluster, store, tools = cluster or settlement(), store or testing.FailingStore(), Echo()
     kernel = app.assemble(**{"store": store, "keys": KEYS, "cluster": cluster, "tools": tools, **over})
-    async with testing.started(kernel) as url, aiohttp.ClientSession() as session:
+    async with testing.started(kernel, linger_s=linger_s) as url, aiohttp.ClientSession() as session:
         if ready:
             await asyncio.wait_for(kernel.grants.wait_ready(), 5)
         yield Scene(url, kernel, cluster, store, tools, session)
