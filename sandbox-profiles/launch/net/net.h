@@ -11,7 +11,8 @@
  * It grants nothing: the seccomp profile confines with or without it, and what goes round libc gets EPERM. Three rules keep it
  * small. What a socket is, the kernel remembers (badge.c), so close, dup, fork and exec need no tracking. No lock is held
  * over a system call that waits, and none is ever waited for by a signal handler. Where a case is rare, it may be slow, by
- * waiting for the gateway's answer on the spot; it may never hand a program bytes that are not its own. */
+ * waiting for the gateway's answer on the spot; what it stands in for may never hand a program bytes that are not its own.
+ * read() is left to the kernel, so whoever calls it before the connect is done reads that answer. */
 #ifndef AION_NET_H
 #define AION_NET_H
 
