@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from aion.api import errors, ids
+from aion.api import errors, ids, strictjson
 
 SCHEMA = "aion.syscall.v1"
 
@@ -130,7 +130,7 @@ _encoder = msgspec.json.Encoder()
 def decode(body: bytes, *, name: str) -> Request:
     """Read the body of `POST /v1/syscall/{name}`; raises BadRequest.
 
-    Nothing but `params` is needed, and not even that where the syscall takes none. The answer's `syscall` is always
+    A name that stands twice in one object, of the envelope or within the params, is refused. Nothing but `params` is needed, and not even that where the syscall takes none. The answer's `syscall` is always
     `name`.
     """
     try:
@@ -139,6 +139,7 @@ def decode(body: bytes, *, name: str) -> Request:
         raise errors.BadRequest(f"the body is not an {SCHEMA} request: {error}") from None
     except (RecursionError, UnicodeDecodeError):
         raise errors.BadRequest(f"the body is not an {SCHEMA} request: nested too deep, or not UTF-8") from None
+    strictjson.verify(body)
     if request.schema != SCHEMA:
         raise errors.BadRequest(f"got schema {request.schema[:80]!r}, expected {SCHEMA}")
     if bytes(request.params)[:1] != b"{":

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from aion.api import errors
+from aion.api import errors, strictjson
 from aion.dialects import streaming
 from aion.dialects.wire import Answer, Face, Message, Receive, Request, Send, Streamed
 from aion.syscalls.call import Caller
@@ -39,6 +39,7 @@ async def serve(face: Face, scope: Message, receive: Receive, send: Send, *, cal
     try:
         _verify(scope, headers)
         body = await read(receive)
+        strictjson.verify(body)
     except errors.SyscallError as refused:
         await _send(send, face.refuse(caller, refused))
         return

@@ -269,7 +269,7 @@ def _bearers(tokens: Tokens, oidc: Oidc | None) -> Authority:
 
 def _control(counted: KernelMetrics) -> FastAPI:
     """Return a FastAPI app that refuses by the contract, whatever went wrong."""
-    control = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    control = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
 
     @control.exception_handler(errors.SyscallError)
     async def refused(_request: Request, error: errors.SyscallError) -> Response:

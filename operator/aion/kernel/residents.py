@@ -205,7 +205,7 @@ def named(body: bytes) -> str:
     """Return the agent that a syscall's body names, or ""; the router judges the body, this only peeks."""
     try:
         return _named.decode(body).agent_id
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
 
 

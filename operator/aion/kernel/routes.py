@@ -10,7 +10,7 @@ import msgspec
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ValidationError
 
-from aion.api import errors
+from aion.api import errors, strictjson
 from aion.kernel import drafts, intake, openapi, views
 from aion.kernel.auth import AGENTS_PATH, POLICY_PATH, Asked, Authority, Caller
 from aion.kernel.clock import wall_ms
@@ -103,6 +103,7 @@ def routes(
 
 
 def _read(kind: type[T], body: bytes) -> T:
+    strictjson.verify(body)
     try:
         return kind.model_validate(msgspec.json.decode(body))
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -356,3 +356,12 @@ def test_every_address_of_the_machine_is_served_where_none_is_named():
             began = time.monotonic()
             socket.create_connection((host, port), 1).close()
             assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"agent_id":"agent://te\xffam/a"}', b'{"agent_id":' + b"[" * 5000, b'{"a":' * 5000, b"\xff\xfe{}"]
+)
+async def test_a_body_that_no_reader_can_read_is_a_bad_request_and_no_bug(body):
+    async with scene() as stage:
+        status, answer = await stage.outsider.ask("POST", "/v1/syscall/tool.invoke", body)
+        assert (status, answer["error"]["code"]) == (400, "E_BAD_REQUEST")

@@ -1,46 +1,17 @@
 """`python -m aion.kernel`: alive without anything, ready when everything is there, gone within its grace."""
 
 import asyncio
-import base64
 import contextlib
 import json
-import os
 import signal
-import sys
 import time
 
 import aiohttp
-from kernel_apiserver import TOKEN, served
-from kernel_scene import ID, SECRET, Outsider, free_port, redis_running, settlement, until
+from kernel_apiserver import served
+from kernel_process import keys, process
+from kernel_scene import ID, Outsider, free_port, redis_running, settlement, until
 
 from aion.api import channel
-
-
-def keys():
-    metadata = {"name": "aion-tenant-keys", "namespace": "team"}
-    data = {"default": base64.b64encode(SECRET).decode()}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data}
-
-
-@contextlib.asynccontextmanager
-async def process(folder, **environment):
-    (folder / "token").write_text(TOKEN)
-    port = free_port()
-    env = {name: value for name, value in os.environ.items() if not name.startswith("AION_")} | {
-        "AION_HOST": "127.0.0.1",
-        "AION_PORT": str(port),
-        "AION_KUBE_TOKEN_FILE": str(folder / "token"),
-        "AION_KUBE_CA_FILE": "",
-        **environment,
-    }
-    pipe = asyncio.subprocess.PIPE
-    made = await asyncio.create_subprocess_exec(sys.executable, "-m", "aion.kernel", env=env, stdout=pipe, stderr=pipe)
-    try:
-        yield made, f"http://127.0.0.1:{port}"
-    finally:
-        if made.returncode is None:
-            made.kill()
-        await made.communicate()
 
 
 async def test_it_lives_without_the_network_becomes_ready_and_ends_cleanly(tmp_path):
