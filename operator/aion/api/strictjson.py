@@ -1,7 +1,7 @@
-"""JSON that every reader reads alike: no object names a member twice.
+"""JSON that every reader reads alike: UTF-8, and no object names a member twice.
 
 Apart because whoever checks and whoever does are two readers: of `{"path":"a","path":"b"}` a policy may see one and a tool
-the other. Readers that keep the first, the last or both all exist, so such a text is refused, here and before anything is
+the other. Readers that keep the first, the last or both all exist, as there are some that guess at bytes, so such a text is refused, here and before anything is
 decided by it. What is not JSON at all is not said here: the reader behind says that better. Pure. It must never
 build what it reads.
 """
@@ -14,11 +14,17 @@ _WHITE = " \t\n\r"
 
 
 def verify(text: bytes) -> None:
-    """Return unless some object in `text` names a member twice; raises BadRequest. A few µs for a usual body."""
+    """Return unless `text` is not UTF-8, or some object in it names a member twice; raises BadRequest.
+
+    It takes a few µs for a usual body.
+    """
     try:
         read = text.decode()
+    except UnicodeDecodeError as wrong:
+        raise errors.BadRequest(f"the body is not UTF-8 at byte {wrong.start}") from None
+    try:
         _decoder.raw_decode(read, len(read) - len(read.lstrip(_WHITE)))
-    except ValueError:  # not JSON, or not UTF-8
+    except ValueError:  # not JSON
         return
     except RecursionError:
         raise errors.BadRequest("the JSON is nested too deep") from None

@@ -18,7 +18,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_what_a_writer_made_of_one_value_passes(value):
     strictjson.verify(json.dumps(value).encode())
-    strictjson.verify(b" \n" + json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    strictjson.verify(b" \n" + json.dumps(value, indent=1).encode())
 
 
 @given(VALUES, st.dictionaries(st.text(), VALUES, min_size=1, max_size=3), st.integers(0, 3))
@@ -37,7 +37,7 @@ def test_the_same_name_written_in_two_ways_is_the_same_name():
         strictjson.verify(rb'{"tool":1,"t\u006fol":2}')
 
 
-@pytest.mark.parametrize("text", [b"", b"{", b"nothing", b"\xff\xfe", b'{"a":}', b"[1,"])
+@pytest.mark.parametrize("text", [b"", b"{", b"nothing", b'{"a":}', b"[1,"])
 def test_what_is_no_json_is_left_to_its_reader(text):
     strictjson.verify(text)
 
@@ -55,8 +55,9 @@ def test_depth_and_digits_without_end_are_no_trouble():
         b'{"params":{"tool":"safe","tool":"other"}}',
         b'{"params":{},"params":{"tool":"other"}}',
         b'{"params":{"list":[{"a":1,"a":2}]}}',
+        b'{"params":{"tool\x84":1}}',
     ],
 )
 def test_a_syscall_that_two_readers_would_read_differently_is_refused(body):
-    with pytest.raises(errors.BadRequest, match="twice"):
+    with pytest.raises(errors.BadRequest, match=r"twice|not UTF-8"):
         syscall.decode(body, name="tool.invoke")
