@@ -234,7 +234,12 @@ async def test_no_interleaving_of_several_gateways_calls_overruns_the_tenants_ho
     assert house.most <= LIMIT
     assert house.spent == sum(record.micro_usd for gateway in gateways for record in gateway.audit.records) <= LIMIT
     statuses = {status for _, status in answers}
-    assert statuses <= {200, 429, 502}
+    assert statuses <= {
+        200,
+        429,
+        502,
+        503,
+    }  # 503: on a busy machine the kernel's answer may come too late to be waited for
 
 
 async def test_what_is_left_is_used_and_who_finds_nothing_is_told_when_to_come_back():
