@@ -5,6 +5,8 @@ import contextlib
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 import time
 
 import jwt
@@ -266,6 +268,15 @@ def test_nobody_is_led_where_no_group_of_theirs_leads(groups, method, tenant):
 def test_a_setting_that_would_open_more_than_it_says_is_refused(text):
     with pytest.raises(ValueError, match=r"kernel\.oidc"):
         oidc.read(text)
+
+
+def test_a_kernel_without_an_issuer_loads_no_library_for_its_tokens():
+    said = subprocess.run(
+        [sys.executable, "-c", "import sys, aion.kernel.__main__; print('jwt' in sys.modules)"],
+        check=True,
+        capture_output=True,
+    )
+    assert said.stdout == b"False\n"
 
 
 async def test_a_person_reads_by_the_api_and_speaks_for_no_agent():
