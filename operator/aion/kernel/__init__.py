@@ -4,7 +4,7 @@ It stands apart from the gateway because it is shared by every agent and may be 
 any agent noticing: gateways answer syscalls by themselves and only report here.
 
 Files, in the order a request meets them: `aion.serving` (sockets) -> `dispatch` (raw ASGI: the syscall path or FastAPI) ->
-`intake` (its body) -> `auth` (who asks; `reviews`, `tenantkeys` know; people by `people`, `oidc` and `jwks`; how often, by `edge`
+`intake` (its body) -> `auth` (who asks; `reviews`, `tenantkeys` know; older MACs by `bodymac`, people by `people`, `oidc` and `jwks`; how often, by `edge`
 and `rates`) -> what is asked: `external` (a syscall from
 outside the cluster, for `residents`, on record by `recorder`), `unsigned` (the dialects, on a laptop alone), `routes` with `views` (agents, policy),
 `audits` (the audit read back), `channel`

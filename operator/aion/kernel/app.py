@@ -22,6 +22,7 @@ from aion.api import channel as frames
 from aion.dialects.served import Served
 from aion.kernel import audits, openapi, probes, refusal, routes, scope, stream
 from aion.kernel.auth import Authority, Either, Gateways, Signed, Tokens
+from aion.kernel.bodymac import BodyMac
 from aion.kernel.bus import Bus
 from aion.kernel.channel import Channels
 from aion.kernel.clock import wall_ms
@@ -176,7 +177,8 @@ def assemble(
     bus = Bus(store, dropped=counted.dropped_by_stream)
     chain = auditchain.genesis(f"{replica}/{secrets.token_hex(8)}", wall_ms())
     recorder = Recorder(store, chain=chain, metrics=counted)
-    signed = Signed(keys, store, now_ms=wall_ms)
+    older = BodyMac(keys, allowed=registry.takes_body_mac, used=counted.legacy_macs.inc)
+    signed = Signed(keys, store, now_ms=wall_ms, older=older)
     residents = Residents(grants, store, anyone=anyone)
     purses = Purses(store, grants, recorder, holder=chain)
     background: list[scope.Work] = [bus.run, recorder.run, purses.run]

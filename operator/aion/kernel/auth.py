@@ -132,15 +132,21 @@ class _Noted(signing.ReplayCache):
 class Signed:
     """HMAC v1 over the tenant's keys; a nonce is claimed in the store, so every replica knows it."""
 
-    def __init__(self, keys: TenantKeys, store: Store, *, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, keys: TenantKeys, store: Store, *, now_ms: Callable[[], int], older: Authority | None = None
+    ) -> None:
+        """`older` judges signatures that are not of version 1; None: nobody does."""
+        self._older = older
         self._keys = keys
         self._store = store
         self._now_ms = now_ms
 
-    async def caller(self, asked: Asked, *, path: str) -> Caller:  # noqa: ARG002 - a tenant's key opens no path by itself
+    async def caller(self, asked: Asked, *, path: str) -> Caller:
         """Return who signed; raises BadSignature, ClockSkew, Replay or Unavailable."""
         signature = asked.headers.get("x-sig-hmac", "")
         if signature and not signature.lstrip().startswith("v1="):
+            if self._older is not None:
+                return await self._older.caller(asked, path=path)
             raise errors.BadSignature(
                 "X-Sig-HMAC without `v1=` is the legacy MAC over the body alone, which this kernel does not accept: "
                 "sign by version 1 (aion_sdk does)"

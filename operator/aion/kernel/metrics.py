@@ -76,6 +76,11 @@ class KernelMetrics:
         self.refused = Counter(
             "aion_kernel_refused_total", "Requests refused before they were served.", ["code"], registry=registry
         )
+        self.legacy_macs = Counter(
+            "aion_kernel_legacy_hmac_total",
+            "Requests signed over the body alone, which can be replayed: clients that want an update.",
+            registry=registry,
+        )
         self.audit_records = Counter(
             "aion_kernel_audit_records_total", "Audit records kept, each once.", registry=registry
         )

@@ -223,6 +223,11 @@ class Registry:
         there = self.tenants.unreadable(tenant, tenant) or self.tenants.get(tenant, tenant) is not None
         return granting.TENANTS if there else granting.CHARTS
 
+    def takes_body_mac(self, tenant: str) -> bool:
+        """Say whether a tenant takes the MAC of older clients; no where there is no Tenant, or none that can be read."""
+        found = self.tenants.get(tenant, tenant)
+        return found is not None and found.spec.auth.legacy_body_hmac
+
     async def wait_synced(self) -> None:
         """Return when every picture has been complete once."""
         await self.agents.synced.wait()
