@@ -157,6 +157,12 @@ async def test_no_algorithm_but_the_keys_own_is_believed(stage):
     assert (await stage.ask(stage.issuer.token("rsa", groups=["platform"]))).via == "person"
 
 
+async def test_a_key_that_names_its_algorithm_is_good_for_no_other_of_its_kind(stage):
+    stage.issuer.key("rsa", "RS256", alg="RS256")
+    await stage.refused(stage.issuer.token("rsa", groups=["platform"], algorithm="PS256"))
+    assert (await stage.ask(stage.issuer.token("rsa", groups=["platform"]))).via == "person"
+
+
 async def test_a_key_that_a_token_brings_along_opens_nothing(stage):
     other = stage.issuer.token("one", groups=["platform"], header={"jwk": stage.issuer.keys["one"][2]})
     head, claims, mac = other.split(".")
