@@ -50,9 +50,14 @@ class Door:
         return self._standing.rights.grant.limits.max_body_bytes if self._standing else 1 << 20
 
     def grant(self, granted: Grant) -> None:
-        """Hold the agent to this grant from now on; its account and its calls under way live on."""
+        """Hold the agent to this grant from now on; its account and its calls under way live on.
+
+        Raises ValueError for a grant of another agent's, and for one by an older policy, or by another of the same
+        revision, than it was held to before: a replica that lags behind must not undo what another one granted.
+        """
         if granted.agent_id != self._agent_id:
             raise ValueError(f"got a grant for {granted.agent_id}, this is the gateway of {self._agent_id}")
+        self._follows(granted)
         made = rights.of(granted)
         self._purse.limit(usd=granted.tenant_micro_usd is not None, tokens=granted.tenant_tokens is not None)
         if self._standing is None:
@@ -63,6 +68,17 @@ class Door:
         self._until = float("inf")
         self.granted.set()
         self._tell()
+
+    def _follows(self, granted: Grant) -> None:
+        if self._standing is None:
+            return
+        held = self._standing.rights.grant
+        now, then = (granted.policy_revision, granted.policy_digest), (held.policy_revision, held.policy_digest)
+        if now[0] < then[0] or (now[0] == then[0] and now[1] != then[1]):
+            raise ValueError(
+                f"got policy revision {now[0]} ({now[1][:12]}), this agent is held to {then[0]} ({then[1][:12]}): a revision "
+                "only rises, and is one bundle"
+            )
 
     def revoke(self, reason: str) -> None:
         """Let nothing through from now on."""

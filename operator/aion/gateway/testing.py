@@ -16,7 +16,7 @@ from aion.api import channel, grant
 class FakeKernel:
     """Serves one gateway at a time. What it received is in `hellos`, `beats`, `records`, `leases` and `tokens`.
 
-    `batches` counts the frames that brought records. While `lending`, it lends whatever is wanted.
+    `batches` counts the frames that brought records. While `lending`, it lends ten times what is wanted.
     """
 
     def __init__(self, granted: grant.Grant | None) -> None:
@@ -87,7 +87,7 @@ class FakeKernel:
         elif isinstance(frame, channel.Lease):
             self.leases.append(frame)
             await self.send(
-                channel.Leased(micro_usd=frame.want_micro_usd, tokens=frame.want_tokens, ttl_s=60.0)
+                channel.Leased(micro_usd=10 * frame.want_micro_usd, tokens=10 * frame.want_tokens, ttl_s=60.0)
                 if self.lending
                 else channel.Leased(ttl_s=60.0, refused="the tenant has nothing left", retry_after_ms=7000)
             )
