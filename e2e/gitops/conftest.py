@@ -10,9 +10,11 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "bench"))
 
 import argo as argocd
-from clusters.failure import Failed
 from gitrepo import Repository
+from installation.fixtures import kubectl
 from installation.kubectl import Kubectl
+
+__all__ = ["kubectl"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -20,16 +22,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "gitops" in item.path.parts:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(1800))  # the first run builds Argo CD
-
-
-@pytest.fixture(scope="session")
-def kubectl() -> Kubectl:
-    try:
-        found = Kubectl.of_local_cluster()
-        found.run("get", "deployment", "aion-controller", "-n", "aion-system")
-    except Failed as absent:
-        pytest.fail(f"these scenarios need the installation that `e2e/up` makes: {absent}", pytrace=False)
-    return found
 
 
 @pytest.fixture(scope="session")

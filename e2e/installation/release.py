@@ -1,9 +1,10 @@
-"""The Helm release: which images, where the kubelet's files lie, who is searched. A user writes the same values by hand."""
+"""The Helm release: which images, where the kubelet's files lie, who is searched, who answers for models. A user writes the same values by hand."""
 
 import json
 from pathlib import Path
 
 from clusters.provider import Status
+from installation import models
 from installation.kubectl import Kubectl
 
 REPO = Path(__file__).resolve().parents[2]
@@ -25,6 +26,7 @@ def values(images: dict[str, str], *, status: Status) -> dict[str, object]:
         "images": {"pullPolicy": "IfNotPresent", **named},
         "node": {"kubeletRoot": status["kubeletRoot"]},
         "search": {"url": SEARCH_URL},
+        **models.VALUES,
     }
 
 

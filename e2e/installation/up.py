@@ -13,7 +13,7 @@ from pathlib import Path
 
 from clusters import choice, settings
 from clusters.failure import Failed
-from installation import demo, packages, release
+from installation import demo, models, packages, release
 from installation.kubectl import Kubectl
 
 _began = time.monotonic()
@@ -36,15 +36,19 @@ def run(*, samples: bool) -> None:
     kubectl = Kubectl.of_local_cluster()
     with _step("AION-OS, by its Helm chart"):
         release.install(kubectl, images, status=status, folder=folder)
+        models.apply(kubectl, image=images["gateway"])
+        models.await_ready(kubectl)
     if samples:
         _show_demo(kubectl, images)
     else:
         print(kubectl.run("get", "pods", "-A"))
 
 
-def build() -> dict[str, str]:
-    """Build what changed; image name -> reference."""
-    done = subprocess.run([release.REPO / "e2e/images", "-o", "json"], stdout=subprocess.PIPE, text=True, check=False)
+def build(*names: str) -> dict[str, str]:
+    """Build what changed of the installation's images, or of these; image name -> reference."""
+    done = subprocess.run(
+        [release.REPO / "e2e/images", "-o", "json", *names], stdout=subprocess.PIPE, text=True, check=False
+    )
     if done.returncode:
         raise Failed("the images could not be built: the reason is above")
     return dict(json.loads(done.stdout))

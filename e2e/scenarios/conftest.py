@@ -1,15 +1,10 @@
-"""What every scenario has: the running cluster, a namespace of its own, and the kernel as an operator sees it."""
-
-import uuid
-from collections.abc import Iterator
+"""Every scenario needs the running cluster."""
 
 import pytest
 
-from clusters.failure import Failed
-from installation import kernel as kernels
-from installation.kernel import Kernel
-from installation.kubectl import Kubectl
-from tenancy import Tenancy
+from installation.fixtures import kernel, kubectl, tenant
+
+__all__ = ["kernel", "kubectl", "tenant"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -17,27 +12,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "scenarios" in item.path.parts:
             item.add_marker(pytest.mark.cluster)
             item.add_marker(pytest.mark.timeout(300))
-
-
-@pytest.fixture(scope="session")
-def kubectl() -> Kubectl:
-    try:
-        found = Kubectl.of_local_cluster()
-        found.run("get", "deployment", "aion-controller", "-n", "aion-system")
-    except Failed as absent:
-        pytest.fail(f"scenarios need the installation that `e2e/up` makes: {absent}", pytrace=False)
-    return found
-
-
-@pytest.fixture(scope="session")
-def kernel(kubectl: Kubectl) -> Iterator[Kernel]:
-    with kernels.connected(kubectl) as connection:
-        yield connection
-
-
-@pytest.fixture
-def tenant(kubectl: Kubectl, request: pytest.FixtureRequest) -> Iterator[Tenancy]:
-    """A restricted namespace of the scenario's own, deleted with everything in it."""
-    name = f"{request.node.originalname.removeprefix('test_')[:30].strip('_').replace('_', '-')}-{uuid.uuid4().hex[:6]}"
-    with Tenancy(kubectl, name).existing() as tenancy:
-        yield tenancy

@@ -2,7 +2,7 @@
 
 import socket
 
-from tenancy import Tenancy
+from installation.tenancy import Tenancy
 
 TRY = """
 def attempt(what, call):

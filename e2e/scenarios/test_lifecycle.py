@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from installation.kubectl import Kubectl
-from tenancy import Tenancy, until
+from installation.tenancy import Tenancy, until
 
 IDLE = 'say("up", version=os.environ.get("VERSION"))'
 PROFILE = "seccomp.aion.os/"

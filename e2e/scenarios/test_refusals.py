@@ -7,7 +7,7 @@ import pytest
 
 from clusters import choice, run, settings
 from clusters.failure import Failed
-from tenancy import Tenancy, until
+from installation.tenancy import Tenancy, until
 
 BROKEN = {
     "ImageUnavailable": {"image": "localhost/aion-os/no-such-image:1"},

@@ -3,7 +3,7 @@
 import statistics
 
 from installation.kernel import Kernel
-from tenancy import Tenancy
+from installation.tenancy import Tenancy
 
 CALLS = 200
 P95_MS = 2500

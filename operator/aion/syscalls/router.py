@@ -160,14 +160,16 @@ class Router:
         """Answer a request that could not even be read; it is counted and recorded like any other."""
         return self._refuse(self._open(name, caller), error)
 
-    async def carry(self, handler: Handler, caller: Caller) -> Reply | None:
+    async def carry(self, handler: Handler, caller: Caller, *, subject: str, engine: syscall.Engine) -> Reply | None:
         """Do a syscall that is a conversation and not a question: `handler` speaks to its caller by itself.
 
         Same door, policies, budget, record and metrics as of any call of the handler's name. It sits on a seat of its own
         kind (`max_tunnels`), and lasts for as long as the policy lets a tunnel last. None where it was done; else the
-        refusal, for whom has not begun to answer.
+        refusal, for whom has not begun to answer. `subject` and `engine` stand in the record of whatever becomes of it: where
+        an agent without the capability wanted to go is what a reader of denials looks for.
         """
         call = self._open(handler.name, caller)
+        call.subject, call.engine = subject, engine
         try:
             self._known(call)
             call.standing = self._door.standing(caller, caller.agent_id)

@@ -91,7 +91,8 @@ async def test_a_tunnel_is_refused_by_the_rules_of_every_syscall(tmp_path: Path,
     async with proxy(tmp_path, FetchRule("*"), resolve=never, **grant) as stage:
         answer = await stage.ask(b"CONNECT api.example.org:443 HTTP/1.1\r\n\r\n")
         assert answer.error["code"] == code
-        assert (await stage.record()).code == code
+        record = await stage.record()
+        assert (record.code, record.subject, record.engine) == (code, "api.example.org:443", "tunnel/connect")
         stage.audit.broken = "no space left on device"
         assert (await stage.ask(b"CONNECT api.example.org:443 HTTP/1.1\r\n\r\n")).status == 503
 

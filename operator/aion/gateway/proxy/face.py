@@ -196,7 +196,7 @@ class Connection(asyncio.Protocol):
         face, transport = self._face, self._transport
         tunnel = Tunnel(request, transport, early=early, resolve=face.resolve, opened=face.opened)
         try:
-            reply = await face.router.carry(tunnel, face.caller)
+            reply = await face.router.carry(tunnel, face.caller, subject=request.authority, engine=tunnel.engine)
             if reply is None:
                 return
             told = tunnel.told(reply)

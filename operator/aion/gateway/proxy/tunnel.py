@@ -59,6 +59,11 @@ class Tunnel:
         self._dialled: egress.Address | None = None
         self._greeting: framing.Greeting | None = None
 
+    @property
+    def engine(self) -> Engine:
+        """What carries it, as the record says."""
+        return Engine("tunnel", "tunnel/connect" if self.asked.connect else "tunnel/http")
+
     def worst_case(self, call: Call) -> int:  # noqa: ARG002 - the protocol's
         """Carrying is free."""
         return 0
@@ -66,8 +71,6 @@ class Tunnel:
     def admit(self, call: Call) -> Work:
         """Judge host and port; raises PolicyDenied."""
         request = self.asked
-        call.subject = request.authority
-        call.engine = Engine("tunnel", "tunnel/connect" if request.connect else "tunnel/http")
         if said := request.header(b"traceparent"):
             call.context = Context(traceparent=said.decode("latin-1"))
         allowed = call.rights.reach.verify(request.host, request.port)
