@@ -11,7 +11,6 @@ from aion.syscalls import testing
 from aion.syscalls.call import Call
 from aion.syscalls.testing import Scripted, StillTime, granted
 
-
 WHERE = {"subject": "a.example:443", "engine": Engine("tunnel", "tunnel/connect")}
 
 
