@@ -95,7 +95,7 @@ async def test_who_waits_for_the_tenants_quota_does_not_wait_for_records_to_gath
         async with asyncio.timeout(10):
             await here.purse.filled(100, 0, within_s=9)
 
-        assert here.purse.usd.at_hand == 100
+        assert here.purse.usd.at_hand == 1000  # it lends ten times what is wanted
 
 
 async def test_an_end_does_not_wait_for_records_to_gather(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
