@@ -4,14 +4,15 @@ Nothing in the images knows of AION-OS: the framework's own clients open TCP to 
 to the gateway. The model is the stand-in of `e2e/models`, which calls the first tool it is offered and then says what that said.
 """
 
+import json
 from pathlib import Path
 
 import pytest
 
 from clusters import choice, settings
-from installation import up
+from installation import models, up
 from installation.kernel import Kernel
-from installation.models import STANDIN_PRICE
+from installation.kubectl import Kubectl
 from installation.tenancy import Tenancy, until
 
 HERE = Path(__file__).resolve().parent
@@ -68,33 +69,41 @@ def test_a_sealed_agent_asks_a_model_and_a_tool_and_each_call_is_on_record_with_
     assert '"words":7' in said.get("answer", {}).get("text", "").replace(" ", ""), said
     print(f"\n{name}: imported in {said['imported']['seconds']} s, answered in {said['answer']['seconds']} s")
 
-    found = until(
-        lambda: [r for r in records(kernel, tenant, name) if r["syscall"] == "model.generate"][1:],
-        what="the second record",
-    )
-    asked = [each for each in records(kernel, tenant, name) if each["syscall"] in ("model.generate", "tool.invoke")]
-    assert found
-    assert {each["decision"] for each in asked} == {"allow"}
-    assert [each["subject"] for each in asked if each["syscall"] == "tool.invoke"] == ["word_count"]
-    for each in asked:
+    def both() -> list[dict]:
+        found = [each for each in records(kernel, tenant, name) if each["syscall"] in ("model.generate", "tool.invoke")]
+        return found if [each["syscall"] for each in found].count("model.generate") > 1 else []
+
+    calls = until(both, what="the record of the second question")  # the tool's lies between the two
+    assert {each["decision"] for each in calls} == {"allow"}
+    assert [each["subject"] for each in calls if each["syscall"] == "tool.invoke"] == ["word_count"]
+    for each in calls:
         if each["syscall"] == "model.generate":
-            dollars = each["tokens_in"] * float(STANDIN_PRICE["input"]) + each["tokens_out"] * float(
-                STANDIN_PRICE["output"]
+            dollars = each["tokens_in"] * float(models.STANDIN_PRICE["input"]) + each["tokens_out"] * float(
+                models.STANDIN_PRICE["output"]
             )
             assert each["tokens_out"] > 0
             assert abs(each["micro_usd"] - dollars) <= 1, each
 
 
+def asked(kubectl: Kubectl) -> dict[str, int]:
+    """How often each model was asked, by the stand-in's own count."""
+    service = f"/api/v1/namespaces/{models.NAMESPACE}/services/standin:8000/proxy/asked"
+    return json.loads(kubectl.run("get", "--raw", service))["asked"]
+
+
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_without_the_syscall_the_framework_says_what_policy_said_and_no_model_was_asked(
-    tenant: Tenancy, kernel: Kernel, images: dict[str, str], name: str
+    tenant: Tenancy, kubectl: Kubectl, kernel: Kernel, images: dict[str, str], name: str
 ):
+    before = asked(kubectl)
     tenant.sample("word-count")
     apply(tenant, name, images[name], syscalls=["tool.invoke"])
     tenant.wait(f"agent/{name}")
     said = {each["what"]: each for each in tenant.said(name, seconds=240)}
     assert "answer" not in said, said
+    assert said["refused"]["status"] == 403
     assert "model.generate" in said["refused"]["message"], said["refused"]
+    assert asked(kubectl) == before
     denied = until(
         lambda: [r for r in records(kernel, tenant, name) if r["syscall"] == "model.generate"], what="the denial"
     )
