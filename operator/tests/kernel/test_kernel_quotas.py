@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import random
+import time
 
 import msgspec
 import pytest
@@ -98,9 +99,9 @@ LIMIT = 1000
 class House:
     """Gateways of one tenant, each the real door, purse and router; between them and the store, delays."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, store=None):
         self.chance = random.Random(seed)
-        self.store = MemoryStore(asyncio.get_running_loop().time)
+        self.store = store or MemoryStore(asyncio.get_running_loop().time)
         budgets = {"usd_per_hour": "0.001", "tokens_per_minute": 10**6}
         self.policy = Policy.of(bundle(budgets=budgets), revision=1)
         self.under_way = self.spent = self.most = 0
@@ -209,8 +210,8 @@ class Gateway:
         return syscall.read_answer(reply.body), reply.status
 
 
-async def run(seed):
-    house = House(seed)
+async def run(seed, store=None):
+    house = House(seed, store)
     gateways = [Gateway(house, f"pod-{n}") for n in range(GATEWAYS)]
     channels = [asyncio.create_task(gateway.channel()) for gateway in gateways]
     prices = [house.chance.randint(1, 200) for _ in range(GATEWAYS * CALLS)]
@@ -230,7 +231,21 @@ async def run(seed):
 @settings(max_examples=300, deadline=None)
 @given(seed=some.integers(0, 1 << 32))
 async def test_no_interleaving_of_several_gateways_calls_overruns_the_tenants_hour(seed):
-    house, gateways, answers = await run(seed)
+    never_overrun(*await run(seed))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=some.integers(0, 1 << 32))
+async def test_nor_does_any_over_a_real_redis(redis_server, seed):
+    redis_server.flush()
+    store = RedisStore(redis_server.url, lambda: time.time_ns() // 1_000_000)
+    try:
+        never_overrun(*await run(seed, store))
+    finally:
+        await store.close()
+
+
+def never_overrun(house, gateways, answers):
     assert house.most <= LIMIT
     assert house.spent == sum(record.micro_usd for gateway in gateways for record in gateway.audit.records) <= LIMIT
     statuses = {status for _, status in answers}
