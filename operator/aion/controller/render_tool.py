@@ -13,9 +13,6 @@ PORT = 8020
 STAYS_S = 10  # the runner's 2 s of lingering, and calls of up to 8
 SOCKET = "/run/aion/tool.sock"
 
-# The class of Agents as they come: a Pod without one is the first that the scheduler takes away for an Agent, which then waits for the tool.
-PRIORITY_CLASS = "aion-normal"
-
 # wasm runs inside the runner, so it gets the Tool's memory on top of its own.
 _RUNNER_ROOM = {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}
 
@@ -93,7 +90,6 @@ def guards(recipe: ToolRecipe, *, settings: Settings) -> tuple[Document, ...]:
 def _pod_spec(recipe: ToolRecipe, *, settings: Settings) -> Document:
     return {
         **sealed.pod_base(),
-        "priorityClassName": PRIORITY_CLASS,
         "affinity": sealed.affinity(None, profile=recipe.profile),
         "containers": [_runner(recipe, settings=settings), *_tools(recipe, settings=settings)],
         "volumes": [

@@ -69,16 +69,3 @@ def test_a_backend_outside_the_house_is_refused_without_tls():
     values = ("models.backends.far.kind=openai", "models.backends.far.url=http://api.example.org/v1")
     assert chart.template(*values).returncode == 0
     assert "models" in chart.template(*values, "models.backends.far.cloud=true").stderr
-
-
-@pytest.mark.parametrize("values", MODES)
-def test_no_agent_takes_the_place_of_the_control_plane(values):
-    classes = {each["metadata"]["name"]: each["value"] for each in chart.of("PriorityClass", *values)}
-    assert max(classes, key=lambda name: classes[name]) == "aion-system"
-    worn = {
-        each["metadata"]["name"]: each["spec"]["template"]["spec"].get("priorityClassName")
-        for kind in ("Deployment", "StatefulSet", "DaemonSet")
-        for each in chart.of(kind, *values)
-    }
-    assert {"aion-controller", "aion-kernel", "aion-redis", "aion-node"} <= set(worn)
-    assert set(worn.values()) == {"aion-system", "system-node-critical"}

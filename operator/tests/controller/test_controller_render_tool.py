@@ -54,11 +54,6 @@ def test_the_tools_code_is_confined_like_an_agents():
     assert security["runAsUser"] == 10001
 
 
-def test_no_agent_that_says_nothing_of_its_priority_takes_a_tools_place():
-    _, deployment = render()
-    assert deployment["spec"]["template"]["spec"]["priorityClassName"] == "aion-normal"
-
-
 def test_the_service_finds_the_pods_and_nothing_else():
     service, deployment = render()
     selector = service["spec"]["selector"]
