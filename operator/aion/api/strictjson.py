@@ -32,9 +32,17 @@ def verify(text: bytes) -> None:
 
 def _once(members: list[tuple[str, object]]) -> None:
     if len(members) > 1 and len({name for name, _ in members}) < len(members):
-        names = [name for name, _ in members]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise errors.BadRequest(f"got the member {twice[:64]!r} twice in one object, expected it once")
+        raise errors.BadRequest(f"got the member {_twice(members)[:64]!r} twice in one object, expected it once")
+
+
+def _twice(members: list[tuple[str, object]]) -> str:
+    """The first name that came a second time, in one pass: who sends many members must not make it many."""
+    seen: set[str] = set()
+    for name, _ in members:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise AssertionError("no name came twice")
 
 
 def _number(_: str) -> None:

@@ -22,6 +22,9 @@ from aion.toolrunner.native import STATUS, STDERR_KEPT, Talk
 MAX_LINE = MAX_RESULT + (64 << 10)
 """The largest answer and its envelope."""
 
+GOODBYE_S = 0.1
+"""A server that reads has taken a cancellation by then; one that does not must hold no call beyond its time."""
+
 MAX_PAGES = 16
 CLIENT = {"name": "aion-os", "version": __version__}
 
@@ -93,8 +96,9 @@ class Session:
             await self._say({"id": number, "method": method, "params": params})
             return await waiting
         except asyncio.CancelledError:
-            with contextlib.suppress(errors.ToolFailed):
-                await self._say({"method": "notifications/cancelled", "params": {"requestId": number}})
+            with contextlib.suppress(errors.ToolFailed, TimeoutError):
+                async with asyncio.timeout(GOODBYE_S):
+                    await self._say({"method": "notifications/cancelled", "params": {"requestId": number}})
             raise
         finally:
             del self._waiting[number]

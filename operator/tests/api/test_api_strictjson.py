@@ -48,6 +48,13 @@ def test_depth_and_digits_without_end_are_no_trouble():
     strictjson.verify(b"[" + b"9" * 1_000_000 + b"]")
 
 
+def test_a_name_that_stands_twice_at_the_end_of_very_many_is_found_in_one_pass():
+    names = [f"{at:x}" for at in range(200_000)]
+    text = "{" + ",".join(f'"{name}":0' for name in [*names, names[-1]]) + "}"
+    with pytest.raises(errors.BadRequest, match=f"'{names[-1]}' twice"):
+        strictjson.verify(text.encode())  # looked for anew for each name, this is hours of a kernel's one thread
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -24,6 +24,9 @@ def call(ident, params):
         return  # nothing, for ever
     if arguments.get("do") == "hang":
         time.sleep(600)
+    if arguments.get("do") == "deafen":
+        say({"id": ident, "result": {"content": []}})
+        time.sleep(600)
     if arguments.get("do") == "fail":
         say({"id": ident, "result": {"content": [{"type": "text", "text": "no such city"}], "isError": True}})
     elif arguments.get("do") == "refuse":

@@ -125,6 +125,19 @@ async def test_a_server_that_answers_nothing_any_more_is_killed_and_another_begu
         assert (await call(engine))["structuredContent"]["pid"] != first
 
 
+async def test_a_server_that_reads_no_more_holds_no_call_beyond_its_time_and_is_killed(monkeypatch):
+    monkeypatch.setattr(mcp_stdio, "ALIVE_S", 0.1)
+    monkeypatch.setattr(mcp_stdio, "PAUSE_S", 0.0)
+    async with server() as engine:
+        first = (await call(engine))["structuredContent"]["pid"]
+        await call(engine, do="deafen")
+        async with asyncio.timeout(5):  # its pipe is full: not even a cancellation goes through
+            late = await asyncio.gather(*(failure(engine, 200, filler="x" * 250_000) for _ in range(4)))
+        assert {each.code for each in late} <= {"E_TIMEOUT", "E_UPSTREAM"}
+        await ended(first)
+        assert (await call(engine))["structuredContent"]["pid"] != first
+
+
 async def test_a_server_that_cannot_run_is_said_to_be_so_in_its_own_words(monkeypatch):
     monkeypatch.setattr(mcp_stdio, "PAUSE_S", 0.01)
     with pytest.raises(errors.BadArtefact, match=r"exited with status 1.*no such library"):
