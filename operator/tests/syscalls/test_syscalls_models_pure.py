@@ -276,6 +276,31 @@ def test_anthropics_usage_is_of_the_whole_question_the_cached_part_too():
     assert reader.finished
 
 
+def event(said: object) -> bytes:
+    return b"data: " + json.dumps(said).encode() + b"\n\n"
+
+
+@pytest.mark.parametrize("tokens", [-1, 2**63, 10**30])
+def test_a_backend_that_counts_what_nobody_can_use_is_not_believed(tokens: int):
+    # Less than nothing would pay the agent, and more than fits a record would leave the call without one.
+    with pytest.raises(errors.UpstreamFailed, match="completion_tokens"):
+        kinds.of("openai").reader().read(
+            event({"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": tokens}})
+        )
+    with pytest.raises(errors.UpstreamFailed, match="input_tokens"):
+        kinds.of("anthropic").reader().read(
+            event({"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": tokens}}})
+        )
+    with pytest.raises(errors.UpstreamFailed, match="eval_count"):
+        kinds.of("ollama").reader().read(b'{"done":true,"prompt_eval_count":1,"eval_count":%d}\n' % tokens)
+    whole = {"openai": {"choices": [{"message": {"content": "a"}}], "usage": {"prompt_tokens": tokens}}}
+    whole["anthropic"] = {"type": "message", "model": "m", "content": [], "usage": {"output_tokens": tokens}}
+    whole["ollama"] = {"message": {"content": "a"}, "done": True, "prompt_eval_count": tokens, "eval_count": 1}
+    for kind, said in whole.items():
+        with pytest.raises(errors.UpstreamFailed, match=r"tokens|eval_count"):
+            kinds.of(kind).answer(json.dumps(said).encode())
+
+
 def test_an_error_in_the_middle_of_a_stream_is_one():
     for kind, said in (
         ("openai", {"error": {"message": "out of memory"}}),

@@ -26,7 +26,7 @@ from aion.api.generation import (
 )
 from aion.api.grant import Backend
 from aion.syscalls.models import frames
-from aion.syscalls.models.kinds import Answer, Ask, Reader, unreadable
+from aion.syscalls.models.kinds import Answer, Ask, Count, Reader, unreadable
 from aion.syscalls.models.openai import words
 
 VERSION = "2023-06-01"
@@ -207,10 +207,10 @@ def _source(url: str) -> Json:
 
 
 class _Usage(msgspec.Struct, frozen=True):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: Count | None = None
+    output_tokens: Count | None = None
+    cache_creation_input_tokens: Count | None = None
+    cache_read_input_tokens: Count | None = None
 
     @property
     def asked(self) -> int | None:

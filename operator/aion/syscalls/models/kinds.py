@@ -5,12 +5,18 @@ body of its dialect; an answer, or the events of a stream, become ours. It must 
 it goes.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Annotated, NamedTuple, Protocol
+
+from msgspec import Meta
 
 from aion.api import errors
 from aion.api.generation import Chunk, FinishReason, Message, Request, Usage
 from aion.api.grant import Backend
 from aion.syscalls.models import frames
+
+
+Count = Annotated[int, Meta(ge=0, le=1 << 40)]
+"""Tokens, as a backend says. Less than nothing would pay whoever asked; more than a record holds is no number of tokens."""
 
 
 class Ask(NamedTuple):

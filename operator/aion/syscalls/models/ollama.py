@@ -26,7 +26,7 @@ from aion.api.generation import (
 )
 from aion.api.grant import Backend
 from aion.syscalls.models import frames
-from aion.syscalls.models.kinds import Answer, Ask, Reader, unreadable
+from aion.syscalls.models.kinds import Answer, Ask, Count, Reader, unreadable
 from aion.syscalls.models.openai import words
 
 _OPTIONS = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
@@ -147,8 +147,8 @@ class _Answer(msgspec.Struct, frozen=True):
     message: _Said = _Said()
     done: bool = False
     done_reason: str = ""
-    prompt_eval_count: int | None = None
-    eval_count: int | None = None
+    prompt_eval_count: Count | None = None
+    eval_count: Count | None = None
     error: str = ""
 
 

@@ -25,7 +25,7 @@ from aion.api.generation import (
 )
 from aion.api.grant import Backend
 from aion.syscalls.models import frames
-from aion.syscalls.models.kinds import Answer, Ask, Reader, unreadable
+from aion.syscalls.models.kinds import Answer, Ask, Count, Reader, unreadable
 
 _PLAIN = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed", "reasoning_effort")
 _REASONS: dict[str, FinishReason] = {
@@ -160,13 +160,13 @@ def _format(wanted: Format) -> Json:
 
 
 class _Details(msgspec.Struct, frozen=True):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
+    cached_tokens: Count | None = None
+    reasoning_tokens: Count | None = None
 
 
 class _Usage(msgspec.Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: Count = 0
+    completion_tokens: Count = 0
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
 
