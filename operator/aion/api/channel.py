@@ -7,13 +7,17 @@ this agent may do, and that it may no more. It must never carry a secret: keys t
     kernel -> gateway   granted, revoked, ack, leased
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from aion.api import grant as grants
 
 PATH = "/v1/channel"
+
+Amount = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+"""What is used, held or wanted: exact in every JSON reader, and never less than nothing, which would pay a tenant its quota."""
 
 Decision = Literal["allow", "deny", "error"]
 
@@ -27,8 +31,8 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     is until it was open and `held_ms` how long it then was.
     """
 
-    n: int
-    ts_ms: int
+    n: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    ts_ms: Annotated[int, Meta(ge=0, lt=253_402_300_800_000)]  # until the year 10000
     audit_id: str
     tenant: str
     agent: str
@@ -38,17 +42,17 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     code: str = ""
     rule: str = ""
     latency_ms: float = 0.0
-    micro_usd: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
+    micro_usd: Amount = 0
+    tokens_in: Amount = 0
+    tokens_out: Amount = 0
     engine: str = ""
     trace_id: str = ""
     task_id: str = ""
     parent: str = ""
     policy_revision: int = 0
     subject: str = ""
-    bytes_in: int = 0
-    bytes_out: int = 0
+    bytes_in: Amount = 0
+    bytes_out: Amount = 0
     held_ms: float = 0.0
 
 
@@ -96,10 +100,10 @@ class Lease(msgspec.Struct, frozen=True, tag_field="t", tag="lease", kw_only=Tru
     It follows every record of what was spent before it, so that held and spent together are what was ever leased.
     """
 
-    held_micro_usd: int = 0
-    held_tokens: int = 0
-    want_micro_usd: int = 0
-    want_tokens: int = 0
+    held_micro_usd: Amount = 0
+    held_tokens: Amount = 0
+    want_micro_usd: Amount = 0
+    want_tokens: Amount = 0
 
 
 class Granted(msgspec.Struct, frozen=True, tag_field="t", tag="granted"):

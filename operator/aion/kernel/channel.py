@@ -302,12 +302,12 @@ async def _text(socket: WebSocket) -> str:
 def _record(text: msgspec.Raw) -> channel.AuditRecord:
     try:
         return channel.decode_record(text)
-    except msgspec.DecodeError as garbled:
+    except (msgspec.DecodeError, RecursionError) as garbled:
         raise _Closing(GARBLED, f"not an audit record: {garbled}") from None
 
 
 def _decoded(text: str) -> channel.Up:
     try:
         return channel.decode_up(text)
-    except msgspec.DecodeError as garbled:
+    except (msgspec.DecodeError, RecursionError) as garbled:
         raise _Closing(GARBLED, f"not a frame of the channel: {garbled}") from None

@@ -316,6 +316,43 @@ async def test_a_record_of_somebody_else_is_not_kept_and_ends_the_connection(for
         assert await events(stage, "syscall") == []
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"micro_usd": -1_000_000},
+        {"tokens_in": -5},
+        {"tokens_out": 2**63},
+        {"ts_ms": 2**60},
+        {"n": 0},
+    ],
+)
+async def test_a_record_by_which_a_tenant_would_be_paid_or_the_kernel_break_is_not_kept(lie):
+    told = {**msgspec.to_builtins(record(1, prev=auditchain.genesis("u1", 1))), **lie}
+    async with scene() as stage, connected(stage) as gateway:
+        await gateway.granted()
+        await gateway.socket.send_str(json.dumps({"t": "audit", "records": [told]}))
+        assert (await gateway.closed())[0] == module.GARBLED
+        assert await events(stage, "syscall") == []
+
+
+@pytest.mark.parametrize(
+    "frame", ['{"t":"audit","records":[{"n":%s}]}', '{"t":"heartbeat","ts_ms":1,"inflight":0,"x":%s}']
+)
+async def test_a_frame_that_is_nested_without_end_ends_the_connection_and_is_no_bug(frame):
+    async with scene() as stage, connected(stage) as gateway:
+        await gateway.granted()
+        await gateway.socket.send_str(frame % ("[" * 50_000 + "]" * 50_000))
+        assert (await gateway.closed())[0] == module.GARBLED
+
+
+@pytest.mark.parametrize("lie", [{"held_micro_usd": -(10**12)}, {"want_tokens": -1}, {"held_tokens": 2**63}])
+async def test_a_gateway_that_says_it_holds_less_than_nothing_is_lent_nothing(lie):
+    async with scene() as stage, connected(stage) as gateway:
+        await gateway.granted()
+        await gateway.socket.send_str(json.dumps({"t": "lease", "want_micro_usd": 1, **lie}))
+        assert (await gateway.closed())[0] == module.GARBLED
+
+
 async def test_while_the_store_is_away_nothing_is_acknowledged_and_then_everything(monkeypatch):
     monkeypatch.setattr(module, "RETRY_S", (0.01, 0.02))
     async with scene() as stage, connected(stage) as gateway:

@@ -14,7 +14,6 @@ from aion.api.generation import Chunk, FinishReason, Message, Request, Usage
 from aion.api.grant import Backend
 from aion.syscalls.models import frames
 
-
 Count = Annotated[int, Meta(ge=0, le=1 << 40)]
 """Tokens, as a backend says. Less than nothing would pay whoever asked; more than a record holds is no number of tokens."""
 
