@@ -1,8 +1,9 @@
-"""The chain of audit records: each names the digest of the one before it, so that none can be changed, dropped or moved.
+"""The chain of audit records: each names the digest of the one before it, so that none can be changed, dropped or moved by itself.
 
 Apart because four parties must agree on a record's bytes: the journal that writes, the kernel that keeps, `aionctl audit
 verify` and whoever checks an export with tools of their own. Pure. The canonical form is RFC 8785 (keys in order, no
-spaces, numbers as JavaScript writes them), so any JCS library will do. It must never be changed without a new name: old
+spaces, numbers as JavaScript writes them), so any JCS library will do. There is no key in it: who can write the whole chain can write
+another. It must never be changed without a new name: old
 exports would no longer verify.
 
     genesis   <Pod uid>@<ms since the epoch>         what record 1 names as `prev`; it is the chain's name, too

@@ -6,7 +6,8 @@ which record, and where in what was read.
 
 What it can know: a record that was changed, one that is missing between others or (where the kernel says how far a chain
 has come) at the end, one that stands in another's place, and one that is there twice. What was let go of before the first
-record that is kept, it only mentions.
+record that is kept, it only mentions. What it cannot know: that somebody made a chain anew from some record on to its end,
+and the newest record too, unless a digest of it was kept elsewhere.
 """
 
 import itertools
@@ -72,18 +73,39 @@ def check(rows: Iterable[tuple[int, dict[str, Any]]], heads: Mapping[str, Head] 
     for at, row in rows:
         kind, chain = row.get("type", event.SYSCALL), str(row.get(event.CHAIN, UNNAMED))
         if kind == event.CHAIN:
-            report.breaks.append(Break("told", chain, int(row.get("n", 0)), at, _told(row)))
+            n = row.get("n")
+            report.breaks.append(Break("told", chain, n if isinstance(n, int) else 0, at, _told(row)))
         if kind != event.SYSCALL or not isinstance(row.get("n"), int):
             continue
         report.records += 1
-        record = event.record_of(row)
-        seen = _Seen(auditchain.digest(auditchain.canonical(record)), str(record.get("prev", "")), at)
-        _place(report, chains.setdefault(chain, {}), seen, chain=chain, n=record["n"], newest=newest)
+        record, n = event.record_of(row), int(row["n"])
+        seen = _Seen(_digest(record), str(record.get("prev", "")), at)
+        if wrong := _wrong(row, seen):
+            report.breaks.append(Break("changed", chain, n, at, f"record {n} was changed: {wrong}"))
+        _place(report, chains.setdefault(chain, {}), seen, chain=chain, n=n, newest=newest)
     for chain, kept in chains.items():
         _follow(report, chain, kept, (heads or {}).get(chain))
     report.chains = len(chains)
     report.breaks.sort(key=lambda each: (each.at, each.n))
     return report
+
+
+def _digest(record: dict[str, Any]) -> str:
+    """The digest of a record; empty where it has no canonical form, which no record that was kept is without."""
+    try:
+        return auditchain.digest(auditchain.canonical(record))
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        return ""
+
+
+def _wrong(row: Mapping[str, Any], seen: _Seen) -> str:
+    """What is wrong with a row by itself. The time that people read is beside the record, and no digest is of it."""
+    if not seen.digest:
+        return "it has no canonical form"
+    told = row.get("ts")
+    if told and event.epoch_ms(str(told)) != row.get("ts_ms"):
+        return f"it says {str(told)[:40]!r}, its own time is {row.get('ts_ms')} ms"
+    return ""
 
 
 def _place(report: Report, kept: dict[int, _Seen], seen: _Seen, *, chain: str, n: int, newest: dict[str, int]) -> None:

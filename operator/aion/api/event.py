@@ -61,7 +61,7 @@ def epoch_ms(ts: str) -> int:
     """The milliseconds of a timestamp; 0 where it is none."""
     try:
         return round(datetime.fromisoformat(ts).timestamp() * 1000)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0
 
 

@@ -105,6 +105,39 @@ def test_a_journals_own_lines_are_read_too():
     assert found(rows[:2] + rows[3:]) == [("missing", 2, 3)]
 
 
+@given(some.integers(1, 12))
+def test_the_time_that_people_read_is_the_records_own(n):
+    rows = [{**row, "ts": event.timestamp(row["ts_ms"])} for row in trail(12)]
+    assert checked(rows, head(rows)).whole
+    rows[n - 1] = {**rows[n - 1], "ts": "2031-01-01T00:00:00.000Z"}  # no digest is of it
+    assert found(rows, head(rows)) == [("changed", n, n)]
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\udfff": 1}])
+@pytest.mark.parametrize("n", [4, 9])
+def test_what_has_no_canonical_form_is_a_change_and_no_accident(n, value):
+    rows = trail(9)
+    rows[n - 1] = {**rows[n - 1], "subject": value}
+    assert ("changed", n, n) in found(rows)
+
+
+@pytest.mark.parametrize("number", ["seven", None, [], {}, 1e400])
+def test_what_a_forger_says_that_the_kernel_noted_is_told_whatever_it_is(number):
+    noted = {"type": event.CHAIN, event.CHAIN: CHAIN, "what": "gap", "n": number, "after": number}
+    assert [each.what for each in checked([*trail(3), noted]).breaks] == ["told"]
+
+
+def test_a_trail_that_was_made_anew_is_whole_by_itself_and_only_what_is_kept_elsewhere_says_otherwise():
+    rows, known = trail(6), head(trail(6))
+    forged, prev = [], CHAIN
+    for row in rows:
+        made = {**row, "prev": prev, "subject": "harmless"}
+        prev = auditchain.digest(auditchain.canonical(event.record_of(made)))
+        forged.append(made)
+    assert checked(forged).whole
+    assert [each.what for each in checked(forged, known).breaks] == ["changed"]
+
+
 def row(**fields):
     return msgspec.json.encode({**trail(1)[0], "ts_ms": 5000, **fields})
 
