@@ -51,7 +51,7 @@ class Text(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
 
 
 class Image(msgspec.Struct, frozen=True, tag_field="type", tag="image"):
-    """A picture: a `data:image/…;base64,…` URL, or one that the backend fetches."""
+    """A picture: a `data:image/…;base64,…` URL, or one that the backend fetches: then the agent may fetch it, too."""
 
     url: Annotated[str, Meta(min_length=1)]
 

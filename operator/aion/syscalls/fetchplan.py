@@ -74,13 +74,13 @@ def admit(call: Call) -> Request:
     body = params.body.encode() if params.body is not None else None
     if body is not None and len(body) > MAX_REQUEST_BODY_BYTES:
         raise errors.TooLarge(f"the body to send has more than {MAX_REQUEST_BODY_BYTES} bytes")
-    return Request(_judge(params.url, call), params.method, _headers(params.headers), body)
+    return Request(judge(params.url, call), params.method, _headers(params.headers), body)
 
 
 def follow(request: Request, status: int, target: URL, call: Call) -> Request:
     """The next request of a redirect; raises PolicyDenied, or UpstreamFailed for what the other side made up."""
     try:
-        hop = _judge(str(request.hop.url.join(target)), call)
+        hop = judge(str(request.hop.url.join(target)), call)
     except errors.BadParams as error:
         raise errors.UpstreamFailed(
             f"{request.hop.allowed.host} redirects to what cannot be fetched: {error.message}"
@@ -95,7 +95,7 @@ def follow(request: Request, status: int, target: URL, call: Call) -> Request:
     return Request(hop, method, headers, body)
 
 
-def _judge(text: str, call: Call) -> Hop:
+def judge(text: str, call: Call) -> Hop:
     """Read a URL and hold it against the grant; raises BadParams or PolicyDenied."""
     if len(text) > _MAX_URL:
         raise _bad("/url", f"got {len(text)} characters, expected at most {_MAX_URL}")

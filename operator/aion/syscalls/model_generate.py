@@ -2,7 +2,8 @@
 
 The model's name is looked up in the grant's routes before anything else is done, and the worst that the answer can cost is
 what the budget reserves. All that speaks to backends (`models`) is loaded at the first call, for many agents never make
-one. It must never let a caller say where its words go: the grant does.
+one. It must never let a caller say where its words go: the grant does,
+also where a picture's URL would have the backend go and fetch it.
 """
 
 import asyncio
@@ -50,6 +51,7 @@ class ModelGenerate:
         request = generation.read(call.params)
         call.subject = request.model
         targets = call.rights.models.to(request.model)
+        _verify_pictures(request, call)
         if request.stream and not call.streams:
             said = "an answer that streams cannot be given here: a tool's nested call, or an agent outside the cluster, asks without stream"
             raise errors.BadParams(said, details={"errors": [{"path": "/stream", "message": said}]})
@@ -74,6 +76,32 @@ class ModelGenerate:
                 make = await asyncio.to_thread(_load)  # the agent's other calls need not wait for it
                 self._exchange = make(self._keys)
             return self._exchange
+
+
+def _verify_pictures(request: "Request", call: Call) -> None:
+    """Hold every URL that the backend would fetch against what the agent itself may fetch; raises SyscallError.
+
+    Else a question would carry out in a URL what may not leave, and a backend inside the cluster would look there for who
+    may not. The name is judged; what it resolves to, the backend finds.
+    """
+    from aion.api import generation
+
+    urls = [
+        part.url
+        for turn in request.turns
+        if not isinstance(turn.content, str)
+        for part in turn.content
+        if isinstance(part, generation.Image) and not part.url.startswith("data:")
+    ]
+    if not urls:
+        return
+    from aion.syscalls import fetchplan
+
+    if "network" not in call.held:
+        who = f"tool {call.tool}" if call.tool and "network" in call.rights.capabilities else "agent"
+        raise call.rights.lacks("network", needed_by="a picture that the model's backend would fetch", who=who)
+    for url in urls:
+        fetchplan.judge(url, call)
 
 
 def _load() -> "Callable[[ModelKeys], Exchange]":

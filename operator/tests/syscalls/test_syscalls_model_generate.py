@@ -9,7 +9,7 @@ from models_stage import KINDS, asking, at_rest, backend, gathered, routed, stag
 from syscalls_stage import ME
 
 from aion.api import errors
-from aion.api.grant import ModelRoute
+from aion.api.grant import FetchRule, ModelRoute
 from aion.syscalls import testing
 from aion.syscalls.models import attempts, reading
 from aion.syscalls.models.standin import StandIn
@@ -102,6 +102,35 @@ async def _direct(standin: StandIn, kind: str) -> bytes:
 async def test_a_caller_of_another_dialect_gets_chunks():
     async with staged("anthropic") as (stage, _):
         assert (await gathered(await streamed(stage, dialect="openai", model="echo", prompt="x"))).message().text
+
+
+def picture(url: str) -> list[object]:
+    return [{"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image", "url": url}]}]
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "capabilities"),
+    [
+        ("https://pictures.example/a.png", None, ("network",)),
+        ("data:image/png;base64,AA==", None, ()),
+        ("https://pictures.example/a.png", "E_CAPABILITY", ()),
+        ("https://elsewhere.example/?my=secret", "E_POLICY", ("network",)),
+        ("https://pictures.example:8443/a.png", "E_POLICY", ("network",)),
+        ("http://169.254.169.254/latest/meta-data/", "E_POLICY", ("network",)),
+        ("http://10.0.0.1/a.png", "E_POLICY", ("network",)),
+        ("file:///etc/passwd", "E_PARAMS", ("network",)),
+        ("//pictures.example/a.png", "E_PARAMS", ("network",)),
+        ("https://me:secret@pictures.example/a.png", "E_PARAMS", ("network",)),
+    ],
+)
+async def test_a_picture_that_the_backend_fetches_is_one_that_the_agent_may_fetch(
+    url: str, code: str | None, capabilities: tuple[str, ...]
+):
+    rules = (FetchRule("pictures.example"), FetchRule("10.0.0.1", (80,)))
+    async with staged(fetch=rules, capabilities=capabilities) as (stage, standin):
+        answer = await stage.call(NAME, {"model": "echo", "messages": picture(url), "max_tokens": 5})
+    assert (answer.body.get("error") or {}).get("code") == code
+    assert sum(standin.asked.values()) == (0 if code else 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -145,6 +145,17 @@ async def test_a_server_that_wants_a_credential_or_is_broken_is_not_asked_again(
     assert len(fetching.asked) == 1
 
 
+@pytest.mark.parametrize("error", ["no", 7, [], None, {"code": []}, {"code": {}}, {"code": "x", "message": {}}])
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_a_server_whose_error_is_none_of_the_protocol_fails_the_call_and_breaks_nothing(status: int, error: Any):
+    async def babble(_request: web.Request, message: dict[str, Any]) -> web.StreamResponse:
+        return web.json_response({"jsonrpc": "2.0", "id": message.get("id"), "error": error}, status=status)
+
+    async with serving(babble) as url:
+        with pytest.raises(errors.ToolFailed):
+            await call(url, Fetching())
+
+
 async def test_what_policy_refuses_the_caller_is_the_calls_failure_by_its_own_code():
     async def refused(_name: str, _params: Document) -> Document:
         return {"status": "error", "error": {"code": "E_POLICY", "message": "host tools.example is not allowed"}}
