@@ -41,8 +41,9 @@ class _Said:
         """Is this an answer to what was asked, rather than to how?"""
         if self.status < 400:
             return self.message is not None
-        code = ((self.message or {}).get("error") or {}).get("code")
-        return code in _MODERN_ERRORS
+        error = (self.message or {}).get("error")
+        code = error.get("code") if isinstance(error, dict) else None
+        return isinstance(code, int) and code in _MODERN_ERRORS
 
     def result(self) -> Document:
         """The result; raises ToolFailed."""
