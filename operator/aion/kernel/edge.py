@@ -2,9 +2,10 @@
 
 It stands apart from `auth` because a right proof may come too often, and a wrong one must not cost us more than it costs
 who sends it: a stranger's token is looked up at the API server, a stranger's tenant too. It must never count a caller
-by what was not proved: only strangers are counted by their address.
+by what was not proved: only strangers are counted by their address, by its network where it is of IPv6.
 """
 
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable
 
@@ -25,7 +26,8 @@ class Edge:
     async def proven(self, asked: Asked, proof: Callable[[], Awaitable[Caller]]) -> Caller:
         """Return who asks, once they may; raises Busy or QuotaExceeded beside what the proof raises."""
         now = self._clock()
-        if self._strangers is not None and (wait := self._strangers.wait(asked.peer, now=now)):
+        place = _place(asked.peer) if self._strangers is not None else ""
+        if self._strangers is not None and (wait := self._strangers.wait(place, now=now)):
             raise errors.Busy(
                 f"too many requests of {asked.peer or 'this address'} proved nothing; the next is looked at in {wait:.1f} s",
                 retry_after_ms=_ms(wait),
@@ -34,7 +36,7 @@ class Edge:
             caller = await proof()
         except errors.Unauthenticated:
             if self._strangers is not None:
-                self._strangers.charge(asked.peer, now=now)
+                self._strangers.charge(place, now=now)
             raise
         self._charge(self._callers, f"{caller.tenant} {caller.agent_id or caller.who}", "caller")
         if caller.tenant is not None:
@@ -72,6 +74,19 @@ class GuardedGateways:
     async def gateway(self, asked: Asked) -> Caller:
         """Return the agent whose gateway asks."""
         return await self._edge.proven(asked, lambda: self._tokens.gateway(asked))
+
+
+def _place(peer: str) -> str:
+    """Where a stranger is: an IPv4 address, or the /64 of an IPv6 one, any address of which is the same host's for the asking."""
+    try:
+        found = ipaddress.ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is None:
+            return f"{int(found) >> 64:x}::/64"
+        found = found.ipv4_mapped
+    return str(found)
 
 
 def _meter(per_s: float, rates: Rates) -> Meter | None:

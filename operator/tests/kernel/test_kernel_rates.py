@@ -99,6 +99,31 @@ async def test_an_address_whose_proofs_fail_is_not_looked_at_for_a_while_and_oth
     await ask(at, Caller("team", "", "hmac"))
 
 
+@pytest.mark.parametrize(
+    ("peers", "looked_at"),
+    [
+        ([f"2001:db8:1:2::{n:x}" for n in range(1, 9)], 2),  # one host's network: it may have any address of it
+        ([f"2001:db8:1:{n:x}::1" for n in range(1, 9)], 8),
+        ([f"10.0.0.{n}" for n in range(1, 9)], 8),
+        (["::ffff:10.0.0.1", "10.0.0.1", "::ffff:10.0.0.1", "::ffff:10.0.0.2"], 3),
+        (["fe80::1%eth0", "fe80::2%eth0", "fe80::3%eth1"], 2),
+        (["", "", "", "a proxy's word"], 3),
+    ],
+)
+async def test_a_stranger_of_ipv6_is_counted_by_its_network(peers, looked_at):
+    meters, _ = edge(stranger_per_second=2)
+    asked = []
+
+    async def proof():
+        asked.append(1)
+        raise errors.BadSignature("no")
+
+    for peer in peers:
+        with pytest.raises((errors.BadSignature, errors.Busy)):
+            await meters.proven(Asked("GET", "/", {}, peer=peer), proof)
+    assert len(asked) == looked_at
+
+
 async def test_whoever_proves_who_they_are_is_no_stranger_however_often():
     at, _ = edge(stranger_per_second=1)
     for _ in range(50):
