@@ -236,6 +236,18 @@ async def test_an_issuer_that_calls_itself_otherwise_or_leads_elsewhere_has_no_k
     await stage.refused(stage.issuer.token("one", groups=["platform"]), errors.Unavailable)
 
 
+async def test_an_issuer_elsewhere_leads_to_nothing_on_this_machine():
+    asked = []
+
+    async def fetch(url):
+        asked.append(url)
+        return {"issuer": "https://id.example", "jwks_uri": "http://127.0.0.1:6379/keys", "keys": []}
+
+    with pytest.raises(errors.Unavailable, match="expected an https URL"):
+        await jwks.Jwks("https://id.example", fetch=fetch).key("one")
+    assert asked == ["https://id.example/.well-known/openid-configuration"]
+
+
 def test_of_a_set_only_public_keys_that_sign_are_kept():
     secret = {"kty": "oct", "k": "c2VjcmV0", "kid": "secret", "alg": "HS256"}
     odd = [secret, {"kty": "RSA", "kid": "half"}, {"kty": "EC", "crv": "secp256k1", "kid": "coin"}, 7, None]
