@@ -343,9 +343,9 @@ Json = some.recursive(
 
 @given(some.binary(max_size=60) | Json.map(lambda said: json.dumps(said).encode()))
 def test_no_answer_breaks_a_reader_otherwise_than_by_saying_so(nonsense: bytes):
+    kinds.words(nonsense)
     for kind in ("openai", "ollama", "anthropic"):
         of = kinds.of(kind)
-        of.words(nonsense)
         with contextlib.suppress(errors.UpstreamFailed):
             of.answer(nonsense)
         with contextlib.suppress(errors.UpstreamFailed):

@@ -26,8 +26,7 @@ from aion.api.generation import (
 )
 from aion.api.grant import Backend
 from aion.syscalls.models import frames
-from aion.syscalls.models.kinds import Answer, Ask, Count, Reader, unreadable
-from aion.syscalls.models.openai import words
+from aion.syscalls.models.kinds import Answer, Ask, Count, Reader, unreadable, words
 
 VERSION = "2023-06-01"
 _CANNOT = ("presence_penalty", "frequency_penalty", "seed")
@@ -105,10 +104,6 @@ class Anthropic:
         message = Message(role="assistant", content=content, tool_calls=tuple(calls))
         reason = _REASONS.get(made.stop_reason or "", "tool_calls" if calls else "stop")
         return Answer(message, reason, made.model, None if made.usage is None else made.usage.counted())
-
-    def words(self, body: bytes) -> str:
-        """`error.message`."""
-        return words(body)
 
     def frames(self) -> frames.Events:
         """Server-sent events."""

@@ -121,7 +121,7 @@ class Exchange:
             charge(call, backend, pricing.unseen(backend, request))  # it may well work on, and be paid for it
             raise
         if response.status != 200:
-            raise Failed(await self._refused(backend, kind, response, key))
+            raise Failed(await self._refused(backend, response, key))
         if request.stream:
             return Reading(
                 call,
@@ -174,11 +174,9 @@ class Exchange:
         )
         return _encoder.encode(made)
 
-    async def _refused(
-        self, backend: Backend, kind: Kind, response: aiohttp.ClientResponse, key: str
-    ) -> attempts.Failure:
+    async def _refused(self, backend: Backend, response: aiohttp.ClientResponse, key: str) -> attempts.Failure:
         try:
-            said = kind.words(await _body(response, most=MAX_ERROR))
+            said = kinds.words(await _body(response, most=MAX_ERROR))
         except (aiohttp.ClientError, OSError, TimeoutError):
             said = ""
         finally:

@@ -7,6 +7,7 @@ it goes.
 
 from typing import Annotated, NamedTuple, Protocol
 
+import msgspec
 from msgspec import Meta
 
 from aion.api import errors
@@ -67,9 +68,6 @@ class Kind(Protocol):
     def answer(self, body: bytes) -> Answer:
         """Read a whole answer; raises UpstreamFailed."""
 
-    def words(self, body: bytes) -> str:
-        """What the backend says of an error; empty where it cannot be read."""
-
     def frames(self) -> "frames.Events | frames.Lines":
         """How its streams are cut."""
 
@@ -80,6 +78,19 @@ class Kind(Protocol):
 def unreadable(why: object) -> errors.UpstreamFailed:
     """The answer is not what this kind of backend answers."""
     return errors.UpstreamFailed(f"the backend's answer cannot be read: {str(why)[:200]}")
+
+
+def words(body: bytes) -> str:
+    """What an error answer says: `error.message`, `error`, `message` or `detail`, or the text as it is."""
+    try:
+        said = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return body.decode(errors="replace").strip()
+    for _ in range(3):
+        if not isinstance(said, dict):
+            break
+        said = next((said[name] for name in ("error", "message", "detail") if said.get(name)), "")
+    return said if isinstance(said, str) else msgspec.json.encode(said).decode()
 
 
 def of(kind: str) -> Kind:

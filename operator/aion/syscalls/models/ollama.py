@@ -27,7 +27,6 @@ from aion.api.generation import (
 from aion.api.grant import Backend
 from aion.syscalls.models import frames
 from aion.syscalls.models.kinds import Answer, Ask, Count, Reader, unreadable
-from aion.syscalls.models.openai import words
 
 _OPTIONS = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed")
 
@@ -81,10 +80,6 @@ class Ollama:
             content = (thought, Text(said.message.content)) if said.message.content else (thought,)
         message = Message(role="assistant", content=content, tool_calls=calls)
         return Answer(message, _reason(said.done_reason, calls=bool(calls)), said.model, _usage(said))
-
-    def words(self, body: bytes) -> str:
-        """`error`."""
-        return words(body)
 
     def frames(self) -> frames.Lines:
         """Lines of JSON."""

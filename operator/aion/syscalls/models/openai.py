@@ -25,7 +25,7 @@ from aion.api.generation import (
 )
 from aion.api.grant import Backend
 from aion.syscalls.models import frames
-from aion.syscalls.models.kinds import Answer, Ask, Count, Reader, unreadable
+from aion.syscalls.models.kinds import Answer, Ask, Count, Reader, unreadable, words
 
 _PLAIN = ("temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "seed", "reasoning_effort")
 _REASONS: dict[str, FinishReason] = {
@@ -93,10 +93,6 @@ class OpenAI:
         message = Message(role="assistant", content=content, tool_calls=calls)
         return Answer(message, _reason(choice.finish_reason, calls=bool(calls)), made.model, _usage(made.usage))
 
-    def words(self, body: bytes) -> str:
-        """`error.message`, or whatever stands in its place."""
-        return words(body)
-
     def frames(self) -> frames.Events:
         """Server-sent events."""
         return frames.Events()
@@ -104,19 +100,6 @@ class OpenAI:
     def reader(self) -> Reader:
         """Of chunks."""
         return _Reader()
-
-
-def words(body: bytes) -> str:
-    """What an error answer says: `error.message`, `error`, `message` or `detail`, or the text as it is."""
-    try:
-        said = msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return body.decode(errors="replace").strip()
-    for _ in range(3):
-        if not isinstance(said, dict):
-            break
-        said = next((said[name] for name in ("error", "message", "detail") if said.get(name)), "")
-    return said if isinstance(said, str) else msgspec.json.encode(said).decode()
 
 
 def _turn(turn: Message) -> Json:
