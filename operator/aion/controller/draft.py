@@ -1,7 +1,7 @@
 """What follows from an Agent's spec alone: accepted, rendered and bound once for each spec, not at each pass.
 
 Apart from the plan because an Agent is looked at four times while it comes up, and each time its spec is the same: parsing it, writing out its Pod to know
-the Pod's name and compiling its grant are most of a pass. What is kept is small: of a Pod its name and needs, never the document. A draft is as pure as
+the Pod's name and compiling its grant are most of a pass. What is kept is small: of a Pod its mark and needs, never the document. A draft is as pure as
 what it remembers; it must never be asked about another spec than the one it was made of, which `Drafts` sees to.
 """
 
@@ -33,9 +33,8 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a Pod would be called, what it would ask of a node, and how to know it again."""
+    """What a Pod would ask of a node, and how to know it again: its name is in the mark."""
 
-    name: str
     needs: Needs
     mark: Mark
 
@@ -50,14 +49,10 @@ class Draft:
     account_mark: Mark
     settings: Settings
     _looks: dict[Variant, Look] = field(default_factory=dict)
-    _written: tuple[Variant, Document] | None = None
     _bound: tuple[tuple[object, ...], Binding] | None = None
 
     def pod(self, variant: Variant) -> Document:
-        """The Pod, written out; the one that was just looked at need not be written again."""
-        written, self._written = self._written, None
-        if written is not None and written[0] == variant:
-            return written[1]
+        """The Pod, written out."""
         recipe = replace(self.recipe, source_digest=variant.source_digest, gpus=variant.gpus)
         return render_agent.pod(recipe, settings=self.settings)
 
@@ -68,10 +63,8 @@ class Draft:
             if len(self._looks) >= FEW:
                 self._looks.clear()  # its files have changed often
             pod = self.pod(variant)
-            needs = diagnosis.needs(pod["spec"], profile=self.recipe.profile)
-            found = Look(pod["metadata"]["name"], needs, plan.mark(pod))
+            found = Look(diagnosis.needs(pod["spec"], profile=self.recipe.profile), plan.mark(pod))
             self._looks[variant] = found
-            self._written = variant, pod
         return found
 
     def bound(

@@ -81,9 +81,8 @@ def followed_apart(namespaces: Sequence[str]) -> frozenset[str]:
 async def compare(cluster: Cluster, watched: Watched, *, store: Store, feed: Feed) -> Compared:
     """List page by page, so that the objects never lie in memory all at once; raises KubeError."""
     kind = watched.resource.kind
-    known = store.uids(
-        kind, watched.namespace, watched.name
-    )  # before the list: what is born during it is not taken for deleted
+    # Before the list: what is born during it is not taken for deleted.
+    known = store.uids(kind, watched.namespace, watched.name)
     listed: set[str] = set()
     healed, version = 0, ""
     pages = cluster.pages(watched.resource, selector=watched.selector, namespace=watched.namespace, name=watched.name)

@@ -29,6 +29,8 @@ class Rekey:
 class Mark:
     """By what a child is known that was made of one document, and that nobody has changed since: the hash it wears, and the shape of what is ours in it."""
 
+    kind: str
+    name: str
     template_hash: str
     owned: str
 
@@ -59,24 +61,18 @@ class Plan:
         return not self.delete and not self.prune and not self.apply and self.rekey is None
 
 
-def present(document: Document, children: Iterable[ChildView]) -> bool:
-    """Whether the child is there already, just as it would be applied."""
-    meta = document["metadata"]
-    named = (child for child in children if (child.kind, child.name) == (document["kind"], meta["name"]))
-    return any(untouched(document, child) for child in named)
-
-
-def untouched(document: Document, child: ChildView | DeploymentView | PodView) -> bool:
-    """Whether the child was made of this very document, and nobody has changed since what is ours in it."""
-    return bears(mark(document), child)
-
-
 def mark(document: Document) -> Mark:
     """The mark of a child that is made of this document."""
     shape = ownership.sent_pod if document["kind"] == "Pod" else ownership.sent
-    return Mark(document["metadata"]["labels"][labels.TEMPLATE_HASH], views.digest(shape(document)))
+    meta = document["metadata"]
+    return Mark(document["kind"], meta["name"], meta["labels"][labels.TEMPLATE_HASH], views.digest(shape(document)))
 
 
 def bears(made: Mark, child: ChildView | DeploymentView | PodView) -> bool:
-    """Whether the child bears this mark."""
+    """Whether the child of that kind and name is as it was made."""
     return (child.template_hash, child.owned) == (made.template_hash, made.owned)
+
+
+def present(made: Mark, children: Iterable[ChildView]) -> bool:
+    """Whether the child is there already, just as it would be applied."""
+    return any((child.kind, child.name) == (made.kind, made.name) and bears(made, child) for child in children)

@@ -22,7 +22,7 @@ from aion.controller.conditions_agent import Standing
 from aion.controller.diagnosis import Finding
 from aion.controller.draft import Draft, Drafts, Variant
 from aion.controller.outcome import Outcome
-from aion.controller.plan import Plan, bears
+from aion.controller.plan import Plan, bears, present
 from aion.controller.sealed import Document
 from aion.controller.store import Observed
 from aion.controller.views import PodView, RootView
@@ -57,16 +57,14 @@ def _accepted(draft: Draft, root: RootView, seen: Observed, *, held: Held | None
     model, recipe = draft.model, draft.recipe
     variant = _variant(draft, seen)
     look = draft.look(variant)
-    name, needs = look.name, look.needs
+    name, needs = look.mark.name, look.needs
     suspended = model.spec.operating_mode == "Suspended"
     # The Agent's uid is in the hash too: a Pod of an earlier Agent of this name has another name.
     current = None if suspended else next((pod for pod in seen.pods if pod.name == name), None)
     others = tuple(pod for pod in seen.pods if pod is not current)
 
     delete = tuple(pod for pod in others if not pod.deleting)
-    apply: list[Document] = []
-    if not any(bears(draft.account_mark, child) for child in seen.children if child.kind == "ServiceAccount"):
-        apply.append(draft.account)
+    apply: list[Document] = [] if present(draft.account_mark, seen.children) else [draft.account]
     if current is not None and not current.deleting and not bears(look.mark, current):
         apply.append(draft.pod(variant))
     again: float | None = None
@@ -131,7 +129,7 @@ def _variant(draft: Draft, seen: Observed) -> Variant:
     without, with_one = Variant(digest, 0), Variant(digest, 1)
     names = {pod.name for pod in seen.pods}
     for each in (without, with_one):
-        if draft.look(each).name in names:
+        if draft.look(each).mark.name in names:
             return each
     return with_one if any(node.gpus for node in seen.nodes) else without
 

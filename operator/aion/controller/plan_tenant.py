@@ -12,7 +12,7 @@ from aion.api.tenant import Tenant
 from aion.controller import outcome, readiness, render_tenant, rotation
 from aion.controller.diagnosis import Finding
 from aion.controller.outcome import Outcome
-from aion.controller.plan import Plan, Rekey, present
+from aion.controller.plan import Plan, Rekey, mark, present
 from aion.controller.settings import Settings
 from aion.controller.store import Observed
 from aion.controller.views import RootView
@@ -43,7 +43,7 @@ def _bound(tenant: Tenant, root: RootView, seen: Observed, *, settings: Settings
     name, spec = tenant.name, tenant.spec
     wanted = render_tenant.children(name, spec, uid=root.uid, settings=settings)
     kinds = {document["kind"] for document in wanted}
-    apply = [document for document in wanted if not present(document, seen.children)]
+    apply = [document for document in wanted if not present(mark(document), seen.children)]
     if seen.namespace is not None and not render_tenant.namespace_labels(name, spec).items() <= seen.namespace.labels:
         apply.insert(0, render_tenant.namespace(name, spec))
     turn = rotation.turn(

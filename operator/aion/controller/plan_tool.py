@@ -17,7 +17,7 @@ from aion.controller.accept import Refusal
 from aion.controller.conditions_tool import Standing
 from aion.controller.diagnosis import Finding, Needs
 from aion.controller.outcome import Outcome
-from aion.controller.plan import Plan, present, untouched
+from aion.controller.plan import Plan, bears, mark, present
 from aion.controller.sealed import Document
 from aion.controller.settings import Settings
 from aion.controller.store import Observed
@@ -46,15 +46,14 @@ def plan(seen: Observed, *, settings: Settings, profiles: Mapping[str, str], now
     pod_hash = template["metadata"]["labels"][labels.TEMPLATE_HASH]
     needs = diagnosis.needs(template["spec"], profile=recipe.profile)
     ours = tuple(pod for pod in seen.pods if pod.template_hash == pod_hash and not pod.deleting)
-    pods = tuple(
-        pod for pod in ours if pod.phase != "Failed"
-    )  # such a one stays until it is collected; another was made for it
+    # One that failed stays until it is collected; another was made for it.
+    pods = tuple(pod for pod in ours if pod.phase != "Failed")
 
-    apply: list[Document] = [] if present(service, seen.children) else [service]
-    if seen.deployment is None or not untouched(deployment, seen.deployment):
+    apply: list[Document] = [] if present(mark(service), seen.children) else [service]
+    if seen.deployment is None or not bears(mark(deployment), seen.deployment):
         apply.append(deployment)
     guards = render_tool.guards(recipe, settings=settings)
-    apply = [*(guard for guard in guards if not present(guard, seen.children)), *apply]
+    apply = [*(guard for guard in guards if not present(mark(guard), seen.children)), *apply]
     kinds = {guard["kind"] for guard in guards}
     finding, again = _finding(seen, pods, wanted=recipe.replicas, needs=needs, now=now)
     if finding is not None and finding.reason == conditions.CREATING and (ended := [p for p in ours if p not in pods]):

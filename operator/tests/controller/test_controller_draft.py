@@ -44,9 +44,11 @@ def test_another_spec_is_another_draft_and_what_is_gone_is_forgotten():
 def test_a_look_is_the_name_and_the_needs_of_the_pod_itself():
     draft = drafts().of(root())
     assert isinstance(draft, Draft)
-    assert draft.look(PLAIN).name == draft.pod(PLAIN)["metadata"]["name"]
+    assert draft.look(PLAIN).mark.name == draft.pod(PLAIN)["metadata"]["name"]
     assert (
-        draft.look(Variant("abc", 0)).name == draft.pod(Variant("abc", 0))["metadata"]["name"] != draft.look(PLAIN).name
+        draft.look(Variant("abc", 0)).mark.name
+        == draft.pod(Variant("abc", 0))["metadata"]["name"]
+        != draft.look(PLAIN).mark.name
     )
     assert draft.look(PLAIN) is draft.look(Variant("", 0))
 
